@@ -1,0 +1,52 @@
+# make run      the budget app behind your own keys, at https://localhost:8443
+# make test     every test that this machine can run
+# make check    formatting, lint and types
+# make bench    what the check costs, as ratios
+PYTHON ?= python3
+VENV ?= .venv
+HOST ?= 127.0.0.1
+PORT ?= 8443
+KEYFOB_HOME ?= .keyfob
+TESTS ?= tests
+
+BIN = $(VENV)/bin
+PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet install
+INSTALL_PROJECT = $(PIP) --no-deps --no-build-isolation --editable .
+
+.PHONY: run test check bench clean
+.DELETE_ON_ERROR:
+
+run: $(VENV)/run.stamp
+	@$(BIN)/keyfob serve budget_app.app:app --home "$(KEYFOB_HOME)" --host "$(HOST)" --port "$(PORT)"
+
+test: $(VENV)/test.stamp
+	$(BIN)/python -m pytest $(TESTS)
+
+check: $(VENV)/test.stamp
+	$(BIN)/ruff format --check middleware budget_app tests
+	$(BIN)/ruff check middleware budget_app tests
+	$(BIN)/mypy
+
+bench: $(VENV)/test.stamp
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf $(VENV)
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "error: keyfob needs Python 3.11 or newer" >&2; \
+	    echo "hint: name one, as in: make run PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/run.stamp: requirements/run.txt pyproject.toml | $(BIN)/python
+	@echo "Installing into $(VENV) (once, about a minute)" >&2
+	@$(PIP) --require-hashes -r requirements/run.txt
+	@$(INSTALL_PROJECT)
+	@touch $@
+
+$(VENV)/test.stamp: requirements/test.txt pyproject.toml | $(BIN)/python
+	@echo "Installing what the tests need into $(VENV)" >&2
+	@$(PIP) --require-hashes -r requirements/test.txt
+	@$(INSTALL_PROJECT)
+	@touch $@

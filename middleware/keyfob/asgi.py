@@ -1,0 +1,160 @@
+"""The ASGI skin: a scope becomes a Request, a Decision becomes a call of the app or a refusal."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from time import time
+from typing import Any
+
+from starlette.authentication import AuthCredentials, UnauthenticatedUser
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from keyfob.audit import record_refusal
+from keyfob.certificate import ClientCertificate, describe_rejected
+from keyfob.config import gate_for_roots, load_gate
+from keyfob.errors import ConfigError, MiddlewareMissing, Missing, Problem, UnknownScope
+from keyfob.gate import Gate
+from keyfob.policy import Allow, Deny, Identity
+from keyfob.refusal import compose_refusal, find_accept
+from keyfob.request import Request
+from keyfob.sources.tls import CURE, TLSSource
+
+LOGGER = logging.getLogger("keyfob")
+
+# Where the identity of an admitted request stands in its scope. Only this module writes and reads it.
+KEY = "keyfob.identity"
+
+
+class AccessMiddleware:
+    """Lets the requests through that the configuration allows, and nobody else.
+
+    `config` is the path of an access.toml (or the same model as JSON). Or, for one app with one CA: `roots` is the
+    path of its certificate in PEM, and `common_names` narrows it to those names. `gate` takes a Gate built by hand.
+    Exactly one of `config`, `roots` and `gate` is given. Raises ConfigError with everything that is wrong.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        config: str | Path | None = None,
+        roots: str | Path | None = None,
+        common_names: Sequence[str] | None = None,
+        gate: Gate | None = None,
+    ) -> None:
+        self.app = app
+        self.gate = _build_gate(config, roots, common_names, gate)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request, WebSocket or lifespan."""
+        kind = scope["type"]
+        if kind == "lifespan":
+            await self._live(scope, receive, send)
+            return
+        if kind != "http" and kind != "websocket":
+            raise UnknownScope(f"a scope of type {kind!r} cannot be checked, so it does not reach the app")
+        request = Request(scope, time())
+        decision = self.gate.check(request)
+        if isinstance(decision, Allow):
+            await self.app(_admit(scope, decision.identity), receive, send)
+        else:
+            await _refuse(decision, request, receive, send)
+
+    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes the lifespan on, unless the server says of itself that no certificate will ever come."""
+        if isinstance(self.gate.source, TLSSource) and _asks_for_certificates(receive) is False:
+            await receive()
+            message = (
+                f"the certificate source is tls, but this server never asks for a client certificate\nhint: {CURE}"
+            )
+            await send({"type": "lifespan.startup.failed", "message": message})
+            return
+        await self.app(scope, receive, send)
+
+
+def client_certificate(connection: object) -> ClientCertificate | None:
+    """The verified certificate behind a Starlette request or WebSocket, or an ASGI scope.
+
+    None when the request was let in without one (a bypass policy). Raises MiddlewareMissing when no AccessMiddleware
+    saw the request: then nobody has checked anything.
+    """
+    return _identity(connection).certificate
+
+
+def tls_client_auth(connection: object) -> Mapping[str, str | bool]:
+    """What Workers call `request.cf.tlsClientAuth`, with their placeholders where there is no verified certificate."""
+    identity = _identity(connection)
+    if identity.certificate is not None:
+        return identity.certificate.tls_client_auth
+    return describe_rejected(identity.presented, identity.error or Missing("no certificate"))
+
+
+def _identity(connection: object) -> Identity:
+    scope = connection if isinstance(connection, Mapping) else getattr(connection, "scope", None)
+    if not isinstance(scope, Mapping):
+        raise TypeError(f"not a request, a WebSocket or an ASGI scope: {connection!r}")
+    identity = scope.get(KEY)
+    if not isinstance(identity, Identity):
+        raise MiddlewareMissing(
+            "no AccessMiddleware has checked this request, so it has no certificate to read",
+            'add app.add_middleware(AccessMiddleware, config="access.toml"), or start the app with `keyfob serve`',
+        )
+    return identity
+
+
+def _build_gate(
+    config: str | Path | None, roots: str | Path | None, common_names: Sequence[str] | None, gate: Gate | None
+) -> Gate:
+    if sum(each is not None for each in (config, roots, gate)) != 1:
+        hint = 'config="access.toml", or roots="ca.pem" for any device of one CA'
+        raise ConfigError("AccessMiddleware", [Problem("", "give exactly one of config, roots and gate", hint)])
+    if common_names is not None and roots is None:
+        hint = "write the names as a common_name rule into the configuration"
+        raise ConfigError("AccessMiddleware", [Problem("common_names", "goes with roots alone", hint)])
+    if roots is not None:
+        return gate_for_roots(roots, common_names)
+    return gate if gate is not None else load_gate(config or "")
+
+
+def _admit(scope: Scope, identity: Identity) -> Scope:
+    """The scope that the app gets: a copy, so that what stands before the door keeps its own."""
+    certificate = identity.certificate
+    admitted = dict(scope)
+    admitted[KEY] = identity
+    admitted["auth"] = _NOTHING if certificate is None else _CERTIFICATE
+    admitted["user"] = _NOBODY if certificate is None else certificate.device
+    admitted["state"] = {**scope.get("state", _NO_STATE), "client_certificate": certificate}
+    return admitted
+
+
+_NO_STATE: Mapping[str, Any] = {}
+_CERTIFICATE = AuthCredentials(["authenticated", "certificate"])
+_NOTHING = AuthCredentials()
+_NOBODY = UnauthenticatedUser()
+
+
+async def _refuse(decision: Deny, request: Request, receive: Receive, send: Send) -> None:
+    refusal = compose_refusal(decision, record_refusal(decision, request), find_accept(request.headers))
+    event = "http.response"
+    if request.is_websocket:
+        await receive()
+        if "websocket.http.response" not in (request.scope.get("extensions") or {}):
+            # Closing before accepting makes the server answer the handshake with 403.
+            await send({"type": "websocket.close", "code": 1008, "reason": str(decision.reason)})
+            return
+        event = "websocket.http.response"
+    await send({"type": f"{event}.start", "status": refusal.status, "headers": refusal.headers})
+    await send({"type": f"{event}.body", "body": refusal.body})
+
+
+def _asks_for_certificates(receive: Receive) -> bool | None:
+    """Whether the server asks its clients for certificates; None where it does not let itself be asked.
+
+    uvicorn's lifespan `receive` is a method of an object that holds the server's configuration, which is the only
+    moment at which an app can learn of it before the first request. Other servers are judged by their requests.
+    """
+    config = getattr(getattr(receive, "__self__", None), "config", None)
+    if config is None or not hasattr(config, "is_ssl"):
+        return None
+    context = getattr(config, "ssl", None)
+    return context is not None and bool(context.verify_mode)

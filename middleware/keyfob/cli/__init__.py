@@ -1,0 +1,1 @@
+"""The `keyfob` command: words and flags only. What it does is in `server` and `pki`."""

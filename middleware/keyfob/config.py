@@ -1,0 +1,304 @@
+"""access.toml, or the same model as JSON, turned into a Gate. Every problem is reported at once."""
+
+import json
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from keyfob.errors import ConfigError, Problem
+from keyfob.gate import Gate, Site
+from keyfob.policy import SELECTORS, Application, Policy, PolicyDecision, Test
+from keyfob.request import parse_host
+from keyfob.sources.tls import TLSSource
+from keyfob.trust import Roots, Verifier, read_roots
+from keyfob.trust.roots import UnusableRoots, join_roots
+
+
+def load_gate(path: str | Path) -> Gate:
+    """The gate that a configuration file describes. Files named in it are relative to its own folder.
+
+    Raises ConfigError with everything that is wrong.
+    """
+    path = Path(path)
+    return _build(str(path), _read_document(path), path.parent)
+
+
+def gate_for_roots(roots: str | Path, common_names: Sequence[str] | None = None) -> Gate:
+    """A gate for any host that lets in the certificates of one CA file, or only those with one of `common_names`.
+
+    Raises ConfigError.
+    """
+    problems: list[Problem] = []
+    trusted = _read_roots(Path(roots), "roots", problems)
+    if common_names is None:
+        rules: list[dict[str, Any]] = [{"certificate": {}}]
+    elif isinstance(common_names, str) or not all(_is_name(name) for name in common_names):
+        raise ConfigError("AccessMiddleware", [Problem("common_names", "not a list of names", 'write ["Rhea Group"]')])
+    else:
+        rules = [{"common_name": {"common_name": name}} for name in common_names]
+    if not rules:
+        problems.append(Problem("common_names", "an empty list lets nobody in", "leave it out to let in any device"))
+    if problems:
+        raise ConfigError("AccessMiddleware", problems)
+    policy = _compile_policy(_Policy(name="any of these devices", decision=_Decision.NON_IDENTITY, include=rules))
+    site = Site(Application("any host", [policy]), Verifier(trusted))
+    return Gate(TLSSource(), {}, trusted, default=site)
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and bool(value)
+
+
+# --- The model ------------------------------------------------------------------------------------------------------
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+_Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+
+
+def _one_rule(value: object) -> object:
+    """`{"common_name": {"common_name": "x"}}`: exactly one selector, with the argument that its row asks for."""
+    if not isinstance(value, Mapping) or len(value) != 1:
+        raise PydanticCustomError("rule", 'a rule names exactly one selector, such as {"certificate" = {}}')
+    [(name, argument)] = value.items()
+    if name not in SELECTORS:
+        raise PydanticCustomError("selector", "{hint}", {"hint": _unknown("selector", str(name), SELECTORS)})
+    SELECTORS[name].argument.model_validate(argument)
+    return value
+
+
+_Rule = Annotated[dict[str, Any], BeforeValidator(_one_rule)]
+
+
+class _Decision(StrEnum):
+    DENY = "deny"
+    BYPASS = "bypass"
+    NON_IDENTITY = "non_identity"
+    SERVICE_AUTH = "service_auth"
+
+
+def _known_decision(value: object) -> object:
+    if value == "allow":
+        raise PydanticCustomError(
+            "decision", 'write "non_identity": "allow" asks for a login, and no provider is there'
+        )
+    if not isinstance(value, str) or value not in list(_Decision):
+        raise PydanticCustomError("decision", "{hint}", {"hint": _unknown("decision", str(value), list(_Decision))})
+    return _Decision(value)
+
+
+class _Policy(_Table):
+    name: _Name
+    decision: Annotated[_Decision, BeforeValidator(_known_decision)]
+    include: Annotated[list[_Rule], Field(min_length=1)]
+    require: list[_Rule] = []
+    exclude: list[_Rule] = []
+
+
+def _plain_host(value: str) -> str:
+    # An IPv6 address may stand without its brackets here, but nothing may stand with a port.
+    bare = value.removeprefix("[").removesuffix("]")
+    host = parse_host(f"[{bare}]".encode() if ":" in bare else value.encode())
+    if "/" in value:
+        raise PydanticCustomError("host", "paths are not understood here yet: name the host alone")
+    if "*" in value:
+        raise PydanticCustomError("host", "wildcards are not understood here yet: name each host")
+    if host is None:
+        raise PydanticCustomError("host", "not a host name: write it as browsers do, without scheme, port or spaces")
+    return host
+
+
+_Host = Annotated[
+    str, Field(strict=True), BeforeValidator(lambda value: _plain_host(value) if isinstance(value, str) else value)
+]
+
+
+class _Application(_Table):
+    name: _Name
+    domain: _Host
+    self_hosted_domains: list[_Host] = []
+    policies: Annotated[list[_Policy], Field(min_length=1)]
+
+    @property
+    def hosts(self) -> set[str]:
+        return {self.domain, *self.self_hosted_domains}
+
+
+class _RootCertificate(_Table):
+    name: _Name
+    certificate: _Name
+    associated_hostnames: Annotated[list[_Host], Field(min_length=1)]
+
+
+class _Source(_Table):
+    kind: Literal["tls"]
+
+
+class _Document(_Table):
+    source: _Source
+    root_certificates: list[_RootCertificate] = []
+    applications: Annotated[list[_Application], Field(min_length=1)]
+
+
+# --- From the document to the gate ----------------------------------------------------------------------------------
+
+
+def _read_document(path: Path) -> object:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(str(path), [Problem("", "there is no such file", "name an access.toml")]) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(str(path), [Problem("", f"cannot be read: {error}")]) from error
+    try:
+        return json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except RecursionError:
+        raise ConfigError(str(path), [Problem("", "is nested too deeply")]) from None
+    except ValueError as error:
+        kind = "JSON" if path.suffix == ".json" else "TOML"
+        raise ConfigError(str(path), [Problem("", f"is not {kind}: {error}")]) from error
+
+
+def _build(source: str, raw: object, folder: Path) -> Gate:
+    try:
+        document = _Document.model_validate(raw)
+    except ValidationError as error:
+        raise ConfigError(source, [_explain(each) for each in error.errors(include_url=False)]) from None
+    problems: list[Problem] = []
+    trusted = _roots_by_host(document, folder, problems)
+    problems.extend(_contradictions(document, trusted))
+    if problems:
+        raise ConfigError(source, problems)
+    sites = {
+        host: Site(_compile_application(application), Verifier(trusted.get(host, Roots((), ()))))
+        for application in document.applications
+        for host in application.hosts
+    }
+    return Gate(TLSSource(), sites, join_roots(trusted.values()))
+
+
+def _roots_by_host(document: _Document, folder: Path, problems: list[Problem]) -> dict[str, Roots]:
+    hosts: dict[str, list[Roots]] = {}
+    for index, entry in enumerate(document.root_certificates):
+        roots = _read_roots(folder / entry.certificate, f"root_certificates[{index}].certificate", problems)
+        for host in entry.associated_hostnames:
+            hosts.setdefault(host, []).append(roots)
+    return {host: join_roots(many) for host, many in hosts.items()}
+
+
+def _read_roots(path: Path, place: str, problems: list[Problem]) -> Roots:
+    try:
+        return read_roots(path.read_bytes())
+    except OSError as error:
+        problems.append(Problem(place, f"{path} cannot be read: {error.strerror}"))
+    except UnusableRoots as error:
+        problems.append(Problem(place, f"{path}: {error.message}", error.hint))
+    return Roots((), ())
+
+
+def _contradictions(document: _Document, trusted: Mapping[str, Roots]) -> Iterator[Problem]:
+    """What each part allows and the whole does not."""
+    owners: dict[str, int] = {}
+    for index, application in enumerate(document.applications):
+        place = f"applications[{index}]"
+        for host in sorted(application.hosts):
+            if owners.setdefault(host, index) != index:
+                other = document.applications[owners[host]].name
+                yield Problem(f"{place}.domain", f"{host} already belongs to the application {other!r}")
+            if host not in trusted and any(map(_needs_certificate, application.policies)):
+                hint = "add the host to a root certificate's associated_hostnames"
+                yield Problem(f"{place}.domain", f"no root certificate is associated with {host}", hint)
+
+
+def _needs_certificate(policy: _Policy) -> bool:
+    return any(SELECTORS[name].needs_certificate for rule in (*policy.include, *policy.require) for name in rule)
+
+
+def _compile_application(application: _Application) -> Application:
+    return Application(application.name, [_compile_policy(policy) for policy in application.policies])
+
+
+def _compile_policy(policy: _Policy) -> Policy:
+    rules = (*policy.include, *policy.require, *policy.exclude)
+    return Policy(
+        policy.name,
+        _OUTCOMES[policy.decision],
+        include=[_compile(rule) for rule in policy.include],
+        require=[_compile(rule) for rule in policy.require],
+        exclude=[_compile(rule) for rule in policy.exclude],
+        looks_at_request=any(SELECTORS[name].looks_at_request for rule in rules for name in rule),
+    )
+
+
+_OUTCOMES: Mapping[_Decision, PolicyDecision] = {
+    _Decision.DENY: PolicyDecision.DENY,
+    _Decision.BYPASS: PolicyDecision.BYPASS,
+    _Decision.NON_IDENTITY: PolicyDecision.NON_IDENTITY,
+    _Decision.SERVICE_AUTH: PolicyDecision.NON_IDENTITY,
+}
+
+
+def _compile(rule: Mapping[str, Any]) -> Test:
+    [(name, argument)] = rule.items()
+    selector = SELECTORS[name]
+    return selector.compile(selector.argument.model_validate(argument))
+
+
+# --- Problems in words ----------------------------------------------------------------------------------------------
+
+
+def _explain(error: ErrorDetails) -> Problem:
+    *path, last = error["loc"] or ("",)
+    place = _place(error["loc"])
+    match error["type"]:
+        case "extra_forbidden":
+            known = _keys_at(path)
+            return Problem(
+                place, "is no key of this table", _did_you_mean(str(last), known) or f"known: {', '.join(known)}"
+            )
+        case "missing":
+            return Problem(place, "is missing")
+        case "literal_error" if place == "source.kind":
+            return Problem(place, f"{error['input']!r} is no kind of source", 'write "tls"')
+        case _:
+            return Problem(place, error["msg"])
+
+
+def _place(loc: Iterable[int | str]) -> str:
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).removeprefix(".")
+
+
+def _keys_at(path: Iterable[int | str]) -> list[str]:
+    """The keys that the table at `path` knows."""
+    model: Any = _Document
+    for part in path:
+        if isinstance(part, str):
+            model = _table_of(model.model_fields[part].annotation)
+    return list(model.model_fields)
+
+
+def _table_of(annotation: Any) -> Any:
+    """The model inside `list[Annotated[Model, …]]`."""
+    inner = get_args(annotation)
+    return _table_of(inner[0]) if inner else annotation
+
+
+def _unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    known = list(known)
+    said = f"{name!r} is no {kind}; known: {', '.join(known)}"
+    meant = _did_you_mean(name, known)
+    return f"{said}; {meant}" if meant else said
+
+
+def _did_you_mean(name: str, known: Iterable[str]) -> str:
+    close = get_close_matches(name, list(known), n=1)
+    return f"did you mean {close[0]!r}?" if close else ""

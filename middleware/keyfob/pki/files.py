@@ -1,0 +1,58 @@
+"""Files that hold keys: made once, for their owner alone, never written over."""
+
+import contextlib
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+
+from keyfob.errors import PKIError
+
+
+def write_together(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Makes all of these files in `folder`, each 0600, or none of them.
+
+    Each is written under another name first and linked into place when all are on disk, so an interrupted write
+    leaves no half of a key. Raises PKIError if one of them exists already or the folder does not take them.
+    """
+    staged: list[tuple[Path, Path]] = []
+    placed: list[Path] = []
+    try:
+        for name, data in contents.items():
+            path = folder / f".{name}.{secrets.token_hex(4)}"
+            staged.append((path, folder / name))
+            _write_exclusively(path, data)
+        for path, target in staged:
+            # link() fails where rename() would replace: what exists is somebody's key.
+            os.link(path, target)
+            placed.append(target)
+        _sync_folder(folder)
+    except OSError as error:
+        for target in placed:
+            target.unlink(missing_ok=True)
+        name = Path(str(error.filename2 or error.filename or folder)).name
+        if isinstance(error, FileExistsError):
+            raise PKIError(f"{folder / name} exists and is never written over", "move it away first") from error
+        raise PKIError(f"{folder} cannot be written: {error.strerror}", "choose a folder that you own") from error
+    finally:
+        for path, _ in staged:
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
+def _write_exclusively(path: Path, data: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name != "posix":
+        return  # Elsewhere a folder cannot be opened, and names are on disk with their files.
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

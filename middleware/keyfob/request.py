@@ -1,0 +1,92 @@
+"""What a decision may look at: the same few facts for ASGI and WSGI."""
+
+import ipaddress
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+Headers = Sequence[tuple[bytes, bytes]]
+
+# The ASGI extension in which `keyfob.server` records the socket's true peer: `{"client": (address, port) | None}`.
+SOCKET_PEER = "keyfob.socket_peer"
+
+# RFC 3986 section 3.2.2, narrowed to what a server is named by: a DNS name or an IPv4 address, or a bracketed IPv6
+# address, with an optional port. Anything else (user information, percent-encoding, commas, spaces) is no host.
+_HOST = re.compile(
+    r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]{2,45})\]|(?P<name>[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,253})))(?::[0-9]{0,5})?"
+)
+
+
+class Request:
+    """One request or WebSocket handshake, as the gate sees it. Not to be changed once made.
+
+    `scope` speaks ASGI's vocabulary whatever the server does: `type`, `method`, `path`, `headers` (lower-case names),
+    `client` and `extensions`. `host` is normalised by `parse_host`, or None where the request names none or more than
+    one. `at` is the moment of the request in seconds since the epoch, UTC.
+    """
+
+    __slots__ = ("at", "host", "scope")
+
+    def __init__(self, scope: Mapping[str, Any], at: float) -> None:
+        self.scope = scope
+        self.at = at
+        self.host = find_host(scope["headers"])
+
+    @property
+    def is_websocket(self) -> bool:
+        """A WebSocket's opening handshake, not an HTTP request."""
+        return bool(self.scope["type"] == "websocket")
+
+    @property
+    def method(self) -> str:
+        """The method. RFC 6455 section 4.1: a WebSocket's handshake is a GET."""
+        return str(self.scope.get("method", "GET"))
+
+    @property
+    def path(self) -> str:
+        """The path, percent-decoded by the server."""
+        return str(self.scope["path"])
+
+    @property
+    def headers(self) -> Headers:
+        """Name and value pairs as they came, names in lower case."""
+        headers: Headers = self.scope["headers"]
+        return headers
+
+    @property
+    def peer(self) -> str | None:
+        """The address of the socket's other end, None where the server does not tell it.
+
+        A server of ours records it before anything rewrites `client`; with another server it may be what a proxy, or
+        whoever writes like one, said in a header.
+        """
+        recorded = (self.scope.get("extensions") or {}).get(SOCKET_PEER)
+        client = recorded["client"] if recorded else self.scope.get("client")
+        return str(client[0]) if client else None
+
+
+def find_host(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+    """The one host that the headers name, or None: RFC 9110 section 7.2 allows exactly one Host field."""
+    found: bytes | None = None
+    for name, value in headers:
+        if name == b"host":
+            if found is not None:
+                return None
+            found = value
+    return None if found is None else parse_host(found)
+
+
+@lru_cache(maxsize=1024)
+def parse_host(value: bytes) -> str | None:
+    """The host of a Host field: lower case, no port, no final dot, IPv6 in its canonical form; None if malformed."""
+    # latin-1 reads any byte, so that what is not ASCII fails the pattern instead of raising.
+    match = _HOST.fullmatch(value.decode("latin-1"))
+    if match is None:
+        return None
+    if match["ipv6"] is None:
+        return match["name"].lower().removesuffix(".")
+    try:
+        return str(ipaddress.IPv6Address(match["ipv6"]))
+    except ValueError:
+        return None

@@ -1,0 +1,1 @@
+"""What a server needs so that the TLS layer's certificate reaches the app."""

@@ -1,0 +1,74 @@
+"""The server's side of TLS: who it is, whom it asks, and what it forgets after every connection."""
+
+import logging
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from keyfob.audit import record_handshake
+from keyfob.errors import ServeError
+from keyfob.trust import Roots
+
+LOGGER = logging.getLogger("keyfob.server")
+
+
+def make_context(certificate: Path, key: Path, roots: Roots) -> ssl.SSLContext:
+    """A context that asks every client for a certificate of `roots`, and lets those without one speak, too.
+
+    They have to be able to: only the gate can tell them why they may not come in. A certificate that OpenSSL itself
+    cannot verify ends the handshake, and the audit log says so. TLS 1.2 and newer; nothing is resumed. The PEM files
+    are read again for each connection, so a renewed server certificate needs no restart; if they cannot be read any
+    more, what was read at the start goes on. Raises ServeError if that first reading fails.
+    """
+    try:
+        context = _ForgetfulContext(ssl.PROTOCOL_TLS_SERVER)
+        context.recipe = lambda: _prepare(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), certificate, key, roots)
+        return _prepare(context, certificate, key, roots)
+    except ssl.SSLError as error:
+        hint = "give the server's certificate with its intermediates, and the unencrypted key that belongs to it"
+        raise ServeError(f"{certificate} and {key} cannot be used together: {error.reason}", hint) from error
+    except OSError as error:
+        raise ServeError(f"{certificate} or {key} cannot be read: {error.strerror}") from error
+
+
+def _prepare(context: ssl.SSLContext, certificate: Path, key: Path, roots: Roots) -> ssl.SSLContext:
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # An encrypted key would make OpenSSL ask the terminal; an empty answer makes it an error instead.
+    context.load_cert_chain(certificate, key, password="")
+    context.verify_mode = ssl.CERT_OPTIONAL
+    if roots.anchors:
+        context.load_verify_locations(cadata=roots.pem)
+    context.set_alpn_protocols(["http/1.1"])
+    context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
+    context.num_tickets = 0
+    context.sslobject_class = _AuditedObject
+    return context
+
+
+class _ForgetfulContext(ssl.SSLContext):
+    """Gives every connection an OpenSSL context of its own, so that none can resume another's session.
+
+    A resumed session brings a certificate back without the chain and without a look at revocation. Tickets can be
+    turned off; the session cache of TLS 1.2 cannot, from Python, but it ends with its context.
+    """
+
+    recipe: Callable[[], ssl.SSLContext]
+
+    def wrap_bio(self, *args: Any, **kwargs: Any) -> ssl.SSLObject:
+        try:
+            return self.recipe().wrap_bio(*args, **kwargs)
+        except OSError as error:  # ssl.SSLError is one of them
+            LOGGER.error("the server's certificate cannot be read again, so the old one stays: %s", error)
+            return super().wrap_bio(*args, **kwargs)
+
+
+class _AuditedObject(ssl.SSLObject):
+    """Writes down which handshakes OpenSSL ended because of a client's certificate: asyncio keeps that to itself."""
+
+    def do_handshake(self) -> None:
+        try:
+            super().do_handshake()
+        except ssl.SSLCertVerificationError as error:
+            record_handshake(error.verify_message)
+            raise

@@ -1,0 +1,141 @@
+"""Starts an app behind the gate on uvicorn."""
+
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn import Config, Server
+from uvicorn.importer import ImportFromStringError, import_from_string
+
+from keyfob.asgi import AccessMiddleware
+from keyfob.config import load_gate
+from keyfob.errors import ServeError
+from keyfob.server.context import make_context
+from keyfob.server.uvicorn import HTTPProtocol, WebSocketProtocol
+
+
+class Service(NamedTuple):
+    """What to serve, and how. `app` is `module:attribute`; `port` 0 lets the system choose one."""
+
+    app: str
+    config: Path
+    certificate: Path | None
+    key: Path | None
+    host: str
+    port: int
+
+
+def serve(service: Service, announce: Callable[[str], None]) -> None:
+    """Serves until it is told to stop. `announce` is called with the server's address once it answers.
+
+    The gate stands in front of the app; the app needs no line of its own. Raises ConfigError for the configuration
+    and ServeError for everything else that keeps the server from starting.
+    """
+    gate = load_gate(service.config)
+    if service.certificate is None or service.key is None:
+        # Every source that exists so far is the TLS layer itself.
+        hint = "give --certificate and --key, so that the server speaks TLS and can ask for certificates"
+        raise ServeError("the certificate source is tls, but this server would not speak TLS", hint)
+    context = make_context(service.certificate, service.key, gate.roots)
+    startup = _Startup(_import_app(service.app))
+    with _listen(service.host, service.port) as listener:
+        config = Config(
+            AccessMiddleware(startup, gate=gate),
+            http=HTTPProtocol,
+            ws=WebSocketProtocol,
+            ssl_certfile=service.certificate,
+            ssl_keyfile=service.key,
+            ssl_context_factory=lambda *_: context,
+            # The socket's peer is the client: nobody stands between, so nobody's headers are believed.
+            proxy_headers=False,
+            server_header=False,
+            log_config=None,
+            access_log=False,
+        )
+        try:
+            _Server(config, lambda: announce(_address(service.host, listener))).run(sockets=[listener])
+        except SystemExit:
+            raise startup.failure or ServeError("the app did not start") from None
+
+
+class _Startup:
+    """Keeps the exception with which the app failed to start, so that the command can say it instead of a traceback.
+
+    An exception with `message` and `hint`, as keyfob's own have, becomes a ServeError; any other stays what it is.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self.failure: Exception | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "lifespan":
+            await self._app(scope, receive, send)
+            return
+        failed = False
+
+        async def listen(message: Message) -> None:
+            nonlocal failed
+            failed = message["type"] == "lifespan.startup.failed"
+            # The message is the app's traceback; what it says is said once, by the command.
+            await send({**message, "message": ""} if failed else message)
+
+        try:
+            await self._app(scope, receive, listen)
+        except Exception as error:
+            if failed:
+                message, hint = getattr(error, "message", None), getattr(error, "hint", "")
+                self.failure = ServeError(str(message), str(hint)) if message else error
+            raise
+
+
+class _Server(Server):
+    def __init__(self, config: Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._ready()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Bound before anything else is set up, so that a taken port is a sentence and not a traceback."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        listener = socket.socket(family, socket.SOCK_STREAM)
+    except OSError as error:
+        raise ServeError(f"{host} is no address of this machine: {error.strerror}", "try 127.0.0.1") from error
+    try:
+        if os.name == "posix":
+            # Elsewhere the option would let two servers share a port.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(1024)
+    except OSError as error:
+        listener.close()
+        hint = "choose another port, or stop the program that has it"
+        raise ServeError(f"cannot listen on {host} port {port}: {error.strerror}", hint) from error
+    except OverflowError as error:
+        listener.close()
+        raise ServeError(f"{port} is no port", "choose one from 1 to 65535") from error
+    return listener
+
+
+def _import_app(name: str) -> ASGIApp:
+    try:
+        app: ASGIApp = import_from_string(name)
+    except ImportFromStringError as error:
+        raise ServeError(f"cannot import the app: {error}", "write it as module:attribute") from error
+    return app
+
+
+def _address(host: str, listener: socket.socket) -> str:
+    port = listener.getsockname()[1]
+    name = "localhost" if host in {"127.0.0.1", "::1", "0.0.0.0", "::"} else host  # noqa: S104
+    bracketed = f"[{name}]" if ":" in name else name
+    return f"https://{bracketed}" if port == 443 else f"https://{bracketed}:{port}"

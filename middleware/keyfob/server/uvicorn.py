@@ -1,0 +1,141 @@
+"""Protocol classes with which uvicorn fills the ASGI `tls` extension and tells the socket's true peer.
+
+Give them to uvicorn by name, `--http keyfob.server.uvicorn:HTTPProtocol --ws keyfob.server.uvicorn:WebSocketProtocol`,
+or let `keyfob serve` do it. They work for HTTP and WebSocket, on asyncio and uvloop.
+"""
+
+import ssl
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
+from uvicorn.protocols.http.h11_impl import H11Protocol as UvicornH11Protocol
+from uvicorn.protocols.websockets.auto import AutoWebSocketsProtocol
+
+from keyfob.certificate import read_pem
+from keyfob.errors import Malformed, ServeError
+from keyfob.request import SOCKET_PEER
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from uvicorn.config import Config
+
+App = Callable[[Any, Any, Any], Awaitable[None]]
+
+# The numbers of RFC 5246 and RFC 8446; older versions cannot be negotiated any more.
+TLS_VERSIONS: Mapping[str | None, int] = {"TLSv1.2": 0x0303, "TLSv1.3": 0x0304}
+
+
+class _Connection:
+    """Mixed into a uvicorn protocol: wraps the app once per connection, outside anything that rewrites the scope."""
+
+    app: App
+    config: "Config"
+
+    def connection_made(self, transport: "asyncio.Transport") -> None:
+        super().connection_made(transport)  # type: ignore[misc]
+        self.app = _announce(self.app, describe_connection(transport, self.config.ssl_certfile))
+
+
+def describe_connection(transport: "asyncio.BaseTransport", server_certificate: object) -> dict[str, dict[str, Any]]:
+    """The ASGI extensions that hold for every request of one connection: the socket's peer, and `tls` if there is TLS.
+
+    `server_certificate` is the path of the PEM file that the server presents, or None.
+    """
+    peer = transport.get_extra_info("peername")
+    # A UNIX socket's peer has no address: its name is empty text.
+    client = tuple(peer[:2]) if isinstance(peer, tuple | list) else None
+    extensions: dict[str, dict[str, Any]] = {SOCKET_PEER: {"client": client}}
+    tls: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
+    if tls is not None:
+        extensions["tls"] = describe_tls(tls, server_certificate)
+    return extensions
+
+
+def describe_tls(tls: ssl.SSLObject, server_certificate: object) -> dict[str, Any]:
+    """The `tls` extension of the ASGI specification, version 0.2, every key of it."""
+    chain = tuple(ssl.DER_cert_to_PEM_cert(der) for der in _client_chain(tls))
+    name, error = _name_leaf(chain)
+    cipher = tls.cipher()
+    return {
+        "server_cert": _describe_server(Path(str(server_certificate))) if server_certificate else None,
+        "client_cert_chain": chain,
+        "client_cert_name": name,
+        "client_cert_error": error,
+        "tls_version": TLS_VERSIONS.get(tls.version()),
+        "cipher_suite": _cipher_numbers().get(cipher[0]) if cipher else None,
+    }
+
+
+def _announce(app: App, extensions: Mapping[str, Any]) -> App:
+    # No coroutine of its own: one more frame in every request would cost more than all it does.
+    def announcing(scope: Any, receive: Any, send: Any) -> Awaitable[None]:
+        scope["extensions"] = {**scope.get("extensions", {}), **extensions}
+        return app(scope, receive, send)
+
+    return announcing
+
+
+def _client_chain(tls: ssl.SSLObject) -> list[bytes]:
+    """What the client sent, DER, leaf first. Empty unless OpenSSL was told to verify it, and did."""
+    leaf = tls.getpeercert(binary_form=True)
+    if leaf is None or tls.context.verify_mode == ssl.CERT_NONE:
+        return []
+    if sys.version_info >= (3, 13):
+        return list(tls.get_unverified_chain()) or [leaf]
+    # Before 3.13 the same method is there, on the inner object alone, and a certificate wraps its bytes.
+    wrapped = tls._sslobj.get_unverified_chain() or ()  # type: ignore[attr-defined,unused-ignore]
+    return [ssl.PEM_cert_to_DER_cert(each.public_bytes()) for each in wrapped] or [leaf]
+
+
+def _name_leaf(chain: tuple[str, ...]) -> tuple[str | None, str | None]:
+    if not chain:
+        return None, None
+    try:
+        return read_pem(chain[0]).subject.rfc4514_string(), None
+    except Malformed as error:
+        return None, error.message
+
+
+def _describe_server(path: Path) -> str | None:
+    try:
+        return _read_leaf(path, path.stat().st_mtime_ns)
+    except (OSError, ValueError):
+        # The extension's own word for "not known"; the handshake has already gone well without our reading.
+        return None
+
+
+@lru_cache(maxsize=16)
+def _read_leaf(path: Path, _: int) -> str:
+    """The first certificate of a PEM file; the second argument is the file's age, so that a renewed one is read."""
+    return x509.load_pem_x509_certificate(path.read_bytes()).public_bytes(Encoding.PEM).decode("ascii")
+
+
+@lru_cache(maxsize=1)
+def _cipher_numbers() -> Mapping[str, int]:
+    """OpenSSL's cipher names and the sixteen bits that stand for them on the wire."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.set_ciphers("ALL:COMPLEMENTOFALL")
+    return {cipher["name"]: cipher["id"] & 0xFFFF for cipher in context.get_ciphers()}
+
+
+class H11Protocol(_Connection, UvicornH11Protocol):  # type: ignore[misc]
+    """HTTP/1.1 in Python alone."""
+
+
+class HTTPProtocol(_Connection, AutoHTTPProtocol):  # type: ignore[misc, valid-type]
+    """HTTP/1.1 on httptools where it is installed, on h11 otherwise."""
+
+
+if AutoWebSocketsProtocol is None:
+    raise ServeError("no WebSocket library is installed", "pip install 'keyfob[server]'")
+
+
+class WebSocketProtocol(_Connection, AutoWebSocketsProtocol):  # type: ignore[misc, valid-type]
+    """WebSocket on websockets where it is installed, on wsproto otherwise."""
