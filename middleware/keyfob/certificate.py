@@ -14,10 +14,12 @@ from cryptography.x509.oid import NameOID
 
 from keyfob.errors import CertificateError, Expired, Malformed, NotYetValid, Untrusted
 
-# What the parser of certificates raises on hostile bytes, besides ValueError and its children.
+# What the parser of certificates raises on hostile bytes, besides ValueError and its children. It warns of odd names,
+# such as a country of six letters; where warnings are errors, they stay inside the tree like the rest.
 UNREADABLE = (
     ValueError,
     TypeError,
+    Warning,
     x509.InvalidVersion,
     x509.DuplicateExtension,
     x509.UnsupportedGeneralNameType,

@@ -68,10 +68,10 @@ _Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 def _one_rule(value: object) -> object:
     """`{"common_name": {"common_name": "x"}}`: exactly one selector, with the argument that its row asks for."""
     if not isinstance(value, Mapping) or len(value) != 1:
-        raise PydanticCustomError("rule", 'a rule names exactly one selector, such as {"certificate" = {}}')
+        raise _wrong("a rule names exactly one selector", "such as { certificate = {} }")
     [(name, argument)] = value.items()
     if name not in SELECTORS:
-        raise PydanticCustomError("selector", "{hint}", {"hint": _unknown("selector", str(name), SELECTORS)})
+        raise _unknown("selector", name, SELECTORS)
     SELECTORS[name].argument.model_validate(argument)
     return value
 
@@ -88,11 +88,9 @@ class _Decision(StrEnum):
 
 def _known_decision(value: object) -> object:
     if value == "allow":
-        raise PydanticCustomError(
-            "decision", 'write "non_identity": "allow" asks for a login, and no provider is there'
-        )
+        raise _wrong('"allow" asks for a login, and there is no provider for one', 'write "non_identity"')
     if not isinstance(value, str) or value not in list(_Decision):
-        raise PydanticCustomError("decision", "{hint}", {"hint": _unknown("decision", str(value), list(_Decision))})
+        raise _unknown("decision", value, map(str, _Decision))
     return _Decision(value)
 
 
@@ -109,11 +107,11 @@ def _plain_host(value: str) -> str:
     bare = value.removeprefix("[").removesuffix("]")
     host = parse_host(f"[{bare}]".encode() if ":" in bare else value.encode())
     if "/" in value:
-        raise PydanticCustomError("host", "paths are not understood here yet: name the host alone")
+        raise _wrong("paths are not understood here yet", "name the host alone, without scheme and path")
     if "*" in value:
-        raise PydanticCustomError("host", "wildcards are not understood here yet: name each host")
+        raise _wrong("wildcards are not understood here yet", "name each host")
     if host is None:
-        raise PydanticCustomError("host", "not a host name: write it as browsers do, without scheme, port or spaces")
+        raise _wrong("not a host name", "write it as browsers do, without scheme, port or spaces")
     return host
 
 
@@ -270,7 +268,7 @@ def _explain(error: ErrorDetails) -> Problem:
         case "literal_error" if place == "source.kind":
             return Problem(place, f"{error['input']!r} is no kind of source", 'write "tls"')
         case _:
-            return Problem(place, error["msg"])
+            return Problem(place, error["msg"], error.get("ctx", {}).get("hint", ""))
 
 
 def _place(loc: Iterable[int | str]) -> str:
@@ -292,11 +290,14 @@ def _table_of(annotation: Any) -> Any:
     return _table_of(inner[0]) if inner else annotation
 
 
-def _unknown(kind: str, name: str, known: Iterable[str]) -> str:
+def _wrong(message: str, hint: str = "") -> PydanticCustomError:
+    """What a validator raises; `_explain` takes it apart again."""
+    return PydanticCustomError("wrong", "{message}", {"message": message, "hint": hint})
+
+
+def _unknown(kind: str, name: object, known: Iterable[str]) -> PydanticCustomError:
     known = list(known)
-    said = f"{name!r} is no {kind}; known: {', '.join(known)}"
-    meant = _did_you_mean(name, known)
-    return f"{said}; {meant}" if meant else said
+    return _wrong(f"{name!r} is no {kind}", _did_you_mean(str(name), known) or f"known: {', '.join(known)}")
 
 
 def _did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509 import verification
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
@@ -16,6 +17,7 @@ Criticality = verification.Criticality
 
 # A real chain has two to four certificates; more than this is somebody playing with the verifier.
 LONGEST_CHAIN = 10
+SHORTEST_RSA = 2048
 
 
 class Verified(NamedTuple):
@@ -43,6 +45,7 @@ class Verifier:
         leaf, *sent = [read_pem(pem) for pem in chain]
         _require_moment(leaf, at)
         _require_client(leaf)
+        _require_strength(leaf)
         path = self._find_path(leaf, sent, at)
         return Verified(
             ClientCertificate(leaf, path[1:]),
@@ -86,6 +89,15 @@ def _require_client(leaf: x509.Certificate) -> None:
                 raise WrongPurpose(f"{name} has a key usage that does not allow signing a handshake")
             case x509.ExtendedKeyUsage() as usages if ExtendedKeyUsageOID.CLIENT_AUTH not in usages:
                 raise WrongPurpose(f"{name} has an extended key usage without clientAuth")
+
+
+def _require_strength(leaf: x509.Certificate) -> None:
+    """NIST SP 800-131A: shorter RSA keys no longer prove who signed. The verifier looks at authorities' keys alone."""
+    key = leaf.public_key()
+    if isinstance(key, rsa.RSAPublicKey) and key.key_size < SHORTEST_RSA:
+        raise Untrusted(
+            f"{leaf.subject.rfc4514_string()} has an RSA key of {key.key_size} bits; {SHORTEST_RSA} are the least"
+        )
 
 
 def _authority_is_one(_: verification.Policy, __: x509.Certificate, extension: x509.BasicConstraints) -> None:

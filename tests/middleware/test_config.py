@@ -1,0 +1,315 @@
+"""config: what an access.toml may say, and what is said about one that cannot be obeyed."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from certificates import make_authority, make_leaf
+from exchanges import make_scope
+from keyfob.config import load_gate
+from keyfob.errors import ConfigError, Problem
+from keyfob.policy import Allow, Deny
+from keyfob.request import Request
+
+ROOT, OTHER = make_authority("Root"), make_authority("Other")
+LEAF, SECOND = make_leaf(ROOT), make_leaf(ROOT, "Second device")
+NOW = LEAF.certificate.not_valid_before_utc.timestamp() + 60
+
+
+def document(**changes: Any) -> dict[str, Any]:
+    """The plan's own example, with top-level tables replaced."""
+    return {
+        "source": {"kind": "tls"},
+        "root_certificates": [
+            {"name": "Money App Test", "certificate": "ca.pem", "associated_hostnames": ["money.example.com"]}
+        ],
+        "applications": [application()],
+    } | changes
+
+
+def application(**changes: Any) -> dict[str, Any]:
+    return {"name": "Budget", "domain": "money.example.com", "policies": [policy()]} | changes
+
+
+def policy(**changes: Any) -> dict[str, Any]:
+    return {
+        "name": "My iPhone",
+        "decision": "non_identity",
+        "include": [{"certificate": {}}],
+        "require": [{"common_name": {"common_name": "Rhea Group"}}],
+    } | changes
+
+
+def load(tmp_path: Path, content: object) -> Any:
+    """The gate of a configuration, given as JSON."""
+    (tmp_path / "ca.pem").write_text(ROOT.pem)
+    (tmp_path / "other.pem").write_text(OTHER.pem)
+    path = tmp_path / "access.json"
+    path.write_text(json.dumps(content))
+    return load_gate(path)
+
+
+def problems(tmp_path: Path, content: object) -> list[Problem]:
+    with pytest.raises(ConfigError) as raised:
+        load(tmp_path, content)
+    return list(raised.value.problems)
+
+
+def check(gate: Any, *chain: str, host: str = "money.example.com") -> object:
+    return gate.check(Request(make_scope(chain, host=host), NOW))
+
+
+def test_the_plans_example_works(tmp_path: Path) -> None:
+    """As TOML, word for word."""
+    (tmp_path / "ca.pem").write_text(ROOT.pem)
+    path = tmp_path / "access.toml"
+    path.write_text(
+        """
+        [source]
+        kind = "tls"
+
+        [[root_certificates]]
+        name = "Money App Test"
+        certificate = "ca.pem"
+        associated_hostnames = ["money.example.com"]
+
+        [[applications]]
+        name = "Budget"
+        domain = "money.example.com"
+
+        [[applications.policies]]
+        name = "My iPhone"
+        decision = "non_identity"
+        include = [{ certificate = {} }]
+        require = [{ common_name = { common_name = "Rhea Group" } }]
+        """
+    )
+    gate = load_gate(path)
+    assert isinstance(check(gate, LEAF.pem), Allow)
+    assert isinstance(check(gate, SECOND.pem), Deny)
+    assert isinstance(check(gate), Deny)
+    assert isinstance(check(gate, LEAF.pem, host="other.example.com"), Deny)
+
+
+def test_json_says_the_same(tmp_path: Path) -> None:
+    """One model, two spellings."""
+    assert isinstance(check(load(tmp_path, document()), LEAF.pem), Allow)
+
+
+def test_service_auth_is_the_same_word(tmp_path: Path) -> None:
+    """The console's name for non_identity."""
+    gate = load(tmp_path, document(applications=[application(policies=[policy(decision="service_auth")])]))
+    assert isinstance(check(gate, LEAF.pem), Allow)
+
+
+def test_roots_belong_to_their_hosts(tmp_path: Path) -> None:
+    """Two applications with two authorities: neither's devices reach the other."""
+    roots = [
+        {"name": "a", "certificate": "ca.pem", "associated_hostnames": ["a.example"]},
+        {"name": "b", "certificate": "other.pem", "associated_hostnames": ["b.example"]},
+    ]
+    either = policy(require=[])
+    applications = [application(name=host, domain=host, policies=[either]) for host in ("a.example", "b.example")]
+    gate = load(tmp_path, document(root_certificates=roots, applications=applications))
+    theirs = make_leaf(OTHER)
+    assert isinstance(check(gate, LEAF.pem, host="a.example"), Allow)
+    assert isinstance(check(gate, theirs.pem, host="b.example"), Allow)
+    assert isinstance(check(gate, LEAF.pem, host="b.example"), Deny)
+    assert isinstance(check(gate, theirs.pem, host="a.example"), Deny)
+    assert len(gate.roots.anchors) == 2
+
+
+def test_several_hosts_and_several_roots(tmp_path: Path) -> None:
+    """One application under several names, in any spelling of a name; several roots for one host."""
+    hosts = ["money.example.com", "MONEY.local.", "127.0.0.1", "::1", "[2001:DB8::1]"]
+    roots = [
+        {"name": "a", "certificate": "ca.pem", "associated_hostnames": hosts},
+        {"name": "b", "certificate": "other.pem", "associated_hostnames": hosts},
+    ]
+    gate = load(tmp_path, document(root_certificates=roots, applications=[application(self_hosted_domains=hosts)]))
+    for host in ("money.example.com", "money.local", "127.0.0.1:8443", "[::1]:8443", "[2001:db8::1]"):
+        assert isinstance(check(gate, LEAF.pem, host=host), Allow), host
+        assert isinstance(check(gate, make_leaf(OTHER).pem, host=host), Allow), host
+
+
+def test_deny_and_exclude(tmp_path: Path) -> None:
+    """A rule can keep one device out of what a CA's devices may do."""
+    excluded = policy(require=[], exclude=[{"common_name": {"common_name": "Second device"}}])
+    gate = load(tmp_path, document(applications=[application(policies=[excluded])]))
+    assert isinstance(check(gate, LEAF.pem), Allow)
+    assert isinstance(check(gate, SECOND.pem), Deny)
+
+
+def test_an_application_open_to_all_needs_no_root(tmp_path: Path) -> None:
+    """Without a rule that asks for a certificate there is nothing to verify one against."""
+    open_to_all = policy(decision="bypass", include=[{"everyone": {}}], require=[])
+    gate = load(tmp_path, document(root_certificates=[], applications=[application(policies=[open_to_all])]))
+    assert isinstance(check(gate), Allow)
+
+
+BROKEN: dict[str, tuple[Any, str, str]] = {
+    "no source": ({k: v for k, v in document().items() if k != "source"}, "source", "is missing"),
+    "unknown kind": (document(source={"kind": "header"}), "source.kind", "no kind of source"),
+    "unknown top-level key": (document(applicatons=[]), "applicatons", "is no key"),
+    "no applications": (document(applications=[]), "applications", "at least 1"),
+    "no policies": (document(applications=[application(policies=[])]), "applications[0].policies", "at least 1"),
+    "no include": (
+        document(applications=[application(policies=[policy(include=[])])]),
+        "applications[0].policies[0].include",
+        "at least 1",
+    ),
+    "allow": (
+        document(applications=[application(policies=[policy(decision="allow")])]),
+        "applications[0].policies[0].decision",
+        "non_identity",
+    ),
+    "misspelled decision": (
+        document(applications=[application(policies=[policy(decision="denny")])]),
+        "applications[0].policies[0].decision",
+        "did you mean 'deny'?",
+    ),
+    "misspelled selector": (
+        document(applications=[application(policies=[policy(include=[{"comon_name": {"common_name": "x"}}])])]),
+        "applications[0].policies[0].include[0]",
+        "did you mean 'common_name'?",
+    ),
+    "two selectors in one rule": (
+        document(applications=[application(policies=[policy(include=[{"everyone": {}, "certificate": {}}])])]),
+        "applications[0].policies[0].include[0]",
+        "exactly one selector",
+    ),
+    "no selector in a rule": (
+        document(applications=[application(policies=[policy(include=[{}])])]),
+        "applications[0].policies[0].include[0]",
+        "exactly one selector",
+    ),
+    "a rule that is a word": (
+        document(applications=[application(policies=[policy(include=["everyone"])])]),
+        "applications[0].policies[0].include[0]",
+        "exactly one selector",
+    ),
+    "number for a name": (
+        document(applications=[application(policies=[policy(include=[{"common_name": {"common_name": 5}}])])]),
+        "applications[0].policies[0].include[0].common_name",
+        "valid string",
+    ),
+    "path in the domain": (document(applications=[application(domain="money.example.com/admin")]), "domain", "paths"),
+    "wildcard domain": (document(applications=[application(domain="*.example.com")]), "domain", "wildcards"),
+    "port in the domain": (document(applications=[application(domain="money.example.com:8443")]), "domain", "port"),
+    "scheme in the domain": (
+        document(applications=[application(domain="https://money.example.com")]),
+        "domain",
+        "paths",
+    ),
+    "empty domain": (document(applications=[application(domain="")]), "domain", "not a host name"),
+    "address with a port": (document(applications=[application(domain="[::1]:8443")]), "domain", "not a host name"),
+    "host of two applications": (
+        document(applications=[application(), application(name="Other")]),
+        "applications[1].domain",
+        "already belongs to the application 'Budget'",
+    ),
+    "no root for the host": (
+        document(root_certificates=[]),
+        "applications[0].domain",
+        "no root certificate is associated with money.example.com",
+    ),
+    "missing file": (
+        document(
+            root_certificates=[
+                {"name": "x", "certificate": "gone.pem", "associated_hostnames": ["money.example.com"]},
+            ]
+        ),
+        "root_certificates[0].certificate",
+        "gone.pem cannot be read",
+    ),
+    "file that is no certificate": (
+        document(
+            root_certificates=[
+                {"name": "x", "certificate": "access.json", "associated_hostnames": ["money.example.com"]},
+            ]
+        ),
+        "root_certificates[0].certificate",
+        "not a PEM file",
+    ),
+    "not a table": ([], "", "valid dictionary"),
+    "a list for a text": (document(applications=[application(name=["Budget"])]), "applications[0].name", "string"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_what_cannot_be_obeyed_is_refused(tmp_path: Path, case: str) -> None:
+    """With the place and what is wrong there; nothing is guessed, nothing ignored."""
+    content, place, message = BROKEN[case]
+    found = problems(tmp_path, content)
+    assert any(place in each.place and message in str(each) for each in found), found
+
+
+def test_an_unknown_key_gets_a_suggestion_at_any_depth(tmp_path: Path) -> None:
+    """From the keys that its own table knows."""
+    misspelled = policy(requires=[])
+    [problem] = problems(tmp_path, document(applications=[application(policies=[misspelled])]))
+    assert problem.place == "applications[0].policies[0].requires"
+    assert problem.hint == "did you mean 'require'?"
+    [other] = problems(tmp_path, document(root_certificates=[{**document()["root_certificates"][0], "zzz": 1}]))
+    assert other.hint == "known: name, certificate, associated_hostnames"
+
+
+def test_all_problems_are_reported_at_once(tmp_path: Path) -> None:
+    """One start, one list."""
+    broken = application(domain="", policies=[policy(decision="x"), policy(include=[{"y": {}}])])
+    assert len(problems(tmp_path, document(source={}, applications=[broken]))) == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("access.toml", b"[source\n", "is not TOML"),
+        ("access.json", b"{", "is not JSON"),
+        ("access.toml", b"\xff\xfe", "cannot be read"),
+        ("access.json", b"[" * 200_000, "nested"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_one_problem(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    """Named with its path."""
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=message) as raised:
+        load_gate(path)
+    assert raised.value.source == str(path)
+
+
+def test_a_missing_file_says_so(tmp_path: Path) -> None:
+    """Also a folder in its place."""
+    with pytest.raises(ConfigError, match="no such file"):
+        load_gate(tmp_path / "access.toml")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_gate(tmp_path)
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["source", "kind", "tls", "applications", "policies", "include", "name", "domain", "x"])
+            | st.text(max_size=4),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(ANYTHING)
+def test_no_document_at_all_opens_a_door_or_breaks_the_loader(content: object) -> None:
+    """Whatever it holds, it is refused with problems in words."""
+    from keyfob.config import _build
+
+    with pytest.raises(ConfigError) as raised:
+        _build("access.json", content, Path("/nonexistent"))
+    assert all(problem.message for problem in raised.value.problems)

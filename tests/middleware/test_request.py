@@ -1,0 +1,91 @@
+"""request: what a decision may look at, above all which host was asked for."""
+
+import string
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keyfob.request import SOCKET_PEER, Request, find_host, parse_host
+
+
+@pytest.mark.parametrize(
+    ("value", "host"),
+    [
+        (b"money.example.com", "money.example.com"),
+        (b"MONEY.Example.Com", "money.example.com"),
+        (b"money.example.com:8443", "money.example.com"),
+        (b"money.example.com:", "money.example.com"),
+        (b"money.example.com.", "money.example.com"),
+        (b"127.0.0.1:80", "127.0.0.1"),
+        (b"[::1]:8443", "::1"),
+        (b"[0:0:0:0:0:0:0:1]", "::1"),
+        (b"[2001:DB8::1]", "2001:db8::1"),
+        (b"my_host", "my_host"),
+    ],
+)
+def test_a_host_is_normalised(value: bytes, host: str) -> None:
+    """Letter case, port, final dot and the spellings of IPv6 do not make another host."""
+    assert parse_host(value) == host
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"",
+        b" ",
+        b":8443",
+        b"a b",
+        b"a,b",
+        b"a/b",
+        b"user@money.example.com",
+        b"money.example.com:80:80",
+        b"money.example.com:eighty",
+        b"money.example.com:123456",
+        b"money%2eexample.com",
+        b"money.example.com\x00",
+        b"money.example.com\n",
+        b"m\xc3\xb6ney.example.com",
+        b"::1",
+        b"[::1",
+        b"[::1]x",
+        b"[money]",
+        b"[1.2.3.4]",
+        b"[fe80::1%25eth0]",
+        b".example.com",
+        b"*",
+        b"a" * 300,
+    ],
+)
+def test_what_is_no_host_is_none(value: bytes) -> None:
+    """Anything that two programs could read differently is not guessed at."""
+    assert parse_host(value) is None
+
+
+def test_two_hosts_are_no_host() -> None:
+    """RFC 9110 section 7.2: a request names one host; with two, a proxy and the app may each take another."""
+    assert find_host([(b"host", b"a"), (b"accept", b"*/*"), (b"host", b"a")]) is None
+    assert find_host([(b"accept", b"*/*")]) is None
+    assert find_host([(b"accept", b"*/*"), (b"host", b"a")]) == "a"
+
+
+@given(st.binary(max_size=64))
+def test_any_bytes_are_a_clean_host_or_none(value: bytes) -> None:
+    """No exception, and nothing comes out that is not spelled like a host."""
+    host = parse_host(value)
+    assert host is None or set(host) <= set(string.ascii_lowercase + string.digits + "._-:")
+
+
+def test_the_recorded_socket_peer_wins_over_the_client() -> None:
+    """`client` may have been rewritten from a header; what our server recorded cannot have been."""
+    scope = {"type": "http", "headers": [], "path": "/", "client": ("203.0.113.9", 0)}
+    assert Request(scope, 0).peer == "203.0.113.9"
+    assert Request({**scope, "extensions": {SOCKET_PEER: {"client": ("127.0.0.1", 5)}}}, 0).peer == "127.0.0.1"
+    assert Request({**scope, "extensions": {SOCKET_PEER: {"client": None}}}, 0).peer is None
+    assert Request({**scope, "client": None}, 0).peer is None
+
+
+def test_a_websocket_handshake_is_a_get() -> None:
+    """RFC 6455 section 4.1; ASGI gives WebSocket scopes no method."""
+    request = Request({"type": "websocket", "headers": [], "path": "/live"}, 0)
+    assert (request.is_websocket, request.method, request.path) == (True, "GET", "/live")

@@ -1,0 +1,147 @@
+"""The house: which room may use which, what is public, and that every closed set is closed."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import keyfob
+from keyfob.errors import CertificateError, Reason
+from keyfob.refusal import WORDS
+
+ROOT = Path(__file__).parent.parent
+SOURCE = ROOT / "middleware" / "keyfob"
+
+# The picture of the plan: each room may import from itself and from the rooms named behind it, and from nothing else.
+MAY_IMPORT: dict[str, set[str]] = {
+    "errors": set(),
+    "certificate": {"errors"},
+    "request": {"errors"},
+    "sources": {"errors", "certificate", "request"},
+    "trust": {"errors", "certificate", "request"},
+    "policy": {"errors", "certificate", "request"},
+    "gate": {"errors", "certificate", "request", "sources", "trust", "policy"},
+    "config": {"errors", "certificate", "request", "sources", "trust", "policy", "gate"},
+    "audit": {"errors", "certificate", "request", "policy"},
+    "refusal": {"errors", "policy"},
+    "asgi": {"errors", "certificate", "request", "sources", "policy", "gate", "config", "audit", "refusal"},
+    "pki": {"errors", "certificate"},
+    "server": {"errors", "certificate", "request", "trust", "config", "audit", "asgi"},
+    "cli": {"errors", "pki", "server", ""},
+    "": {"errors", "certificate", "config", "gate", "asgi"},
+}
+
+# Rooms that know nothing of frameworks, sockets or event loops.
+CORE = {"errors", "certificate", "request", "sources", "trust", "policy", "gate", "config", "audit", "refusal"}
+NOT_IN_CORE = {"starlette", "uvicorn", "asyncio", "anyio", "socket", "ssl", "click", "psutil"}
+
+PUBLIC = [
+    "AccessMiddleware",
+    "CertificateError",
+    "ClientCertificate",
+    "ConfigError",
+    "Device",
+    "Gate",
+    "KeyfobError",
+    "MiddlewareMissing",
+    "Reason",
+    "client_certificate",
+    "load_gate",
+    "tls_client_auth",
+]
+
+
+def room_of(module: str) -> str:
+    """`keyfob.trust.roots` is in the room `trust`; the package itself is the room without a name."""
+    return module.removeprefix("keyfob").removeprefix(".").partition(".")[0]
+
+
+def imports_of(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative imports hide which room they reach into"
+            yield node.module or ""
+
+
+def modules() -> list[Path]:
+    return sorted(SOURCE.rglob("*.py"))
+
+
+def room_of_file(path: Path) -> str:
+    inside = path.relative_to(SOURCE)
+    return "" if inside.name == "__init__.py" and len(inside.parts) == 1 else inside.parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(SOURCE)))
+def test_imports_point_one_way(path: Path) -> None:
+    """A room imports only from the rooms that stand before it in the plan."""
+    room = room_of_file(path)
+    reached = {room_of(name) for name in imports_of(path) if name.partition(".")[0] == "keyfob"}
+    assert reached - {room} <= MAY_IMPORT[room]
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(SOURCE)))
+def test_the_core_knows_no_framework_socket_or_loop(path: Path) -> None:
+    """What decides can be read, tested and reused without any server."""
+    if room_of_file(path) in CORE:
+        assert NOT_IN_CORE.isdisjoint(name.partition(".")[0] for name in imports_of(path))
+
+
+def test_the_plan_itself_has_no_cycle() -> None:
+    """The table above is an order: every room stands behind all that it may import."""
+    settled: set[str] = set()
+    while len(settled) < len(MAY_IMPORT):
+        ready = {room for room, others in MAY_IMPORT.items() if room not in settled and others <= settled}
+        assert ready, f"a cycle among {set(MAY_IMPORT) - settled}"
+        settled |= ready
+
+
+def test_the_budget_app_knows_keyfob_by_one_name() -> None:
+    """The sample app shows that an app needs nothing but `client_certificate`."""
+    used = {
+        (node.module, alias.name)
+        for path in (ROOT / "budget_app").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "keyfob"
+        for alias in node.names
+    }
+    assert used == {("keyfob", "client_certificate")}
+
+
+def test_exported_names_are_exactly_these() -> None:
+    """What is public is a promise; a new name here is a decision."""
+    assert keyfob.__all__ == PUBLIC
+    assert len(PUBLIC) <= 20
+    assert all(hasattr(keyfob, name) for name in PUBLIC)
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(SOURCE)))
+def test_no_assert_guards_anything(path: Path) -> None:
+    """`python -O` takes assert statements out, and with them whatever they were meant to stop."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    assert not [node.lineno for node in ast.walk(tree) if isinstance(node, ast.Assert)]
+
+
+def test_every_reason_has_words_for_the_client() -> None:
+    """No refusal is without a status, a title and advice."""
+    assert set(WORDS) == set(Reason)
+
+
+def test_every_certificate_error_has_its_own_reason() -> None:
+    """The tree of errors and the certificate reasons are the same list."""
+    kinds = CertificateError.__subclasses__()
+    assert {kind.reason for kind in kinds} == {reason for reason in Reason if reason.startswith("certificate-")}
+    assert len({kind.reason for kind in kinds}) == len(kinds)
+
+
+def test_the_error_tree_is_drawn_as_it_is() -> None:
+    """The drawing at the top of errors.py names every class of the module."""
+    import keyfob.errors
+
+    drawn = keyfob.errors.__doc__ or ""
+    tree = ast.parse((SOURCE / "errors.py").read_text(encoding="utf-8"))
+    classes = {node.name for node in tree.body if isinstance(node, ast.ClassDef)} - {"Reason", "Problem"}
+    assert {name for name in classes if name not in drawn} == set()
