@@ -28,7 +28,7 @@ check: $(VENV)/test.stamp
 	$(BIN)/mypy
 
 bench: $(VENV)/test.stamp
-	$(BIN)/python -m benchmarks
+	$(BIN)/python tests/benchmarks
 
 clean:
 	rm -rf $(VENV)

@@ -1,0 +1,98 @@
+"""Requests per second through uvicorn with TLS and keep-alive: behind the gate, against the same app without it."""
+
+import contextlib
+import socket
+import ssl
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from certificates import make_authority, make_leaf, make_server
+from check import CONFIG, HEADERS
+
+from servers import find_port, keyfob, running
+
+ROUNDS, REQUESTS, CONNECTIONS, LIMIT = 21, 300, 8, 0.95
+
+APP = """
+async def app(scope, receive, send):
+    if scope["type"] == "http":
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"5")]})
+        await send({"type": "http.response.body", "body": b"hello"})
+    elif scope["type"] == "lifespan":
+        while True:
+            message = await receive()
+            await send({"type": message["type"] + ".complete"})
+            if message["type"] == "lifespan.shutdown":
+                return
+"""
+
+REQUEST = b"GET / HTTP/1.1\r\nhost: money.example.com\r\n%b\r\n" % b"".join(b"%b: %b\r\n" % pair for pair in HEADERS)
+
+
+def connect(port: int, folder: Path) -> ssl.SSLSocket:
+    """A connection that shows the device's certificate."""
+    context = ssl.create_default_context(cafile=folder / "ca.pem")
+    context.load_cert_chain(folder / "device.pem", folder / "device-key.pem")
+    return context.wrap_socket(socket.create_connection(("127.0.0.1", port)), server_hostname="localhost")
+
+
+def ask_all(connections: Sequence[ssl.SSLSocket]) -> None:
+    """One request on each connection, all of them waiting at the server at once."""
+    for connection in connections:
+        connection.sendall(REQUEST)
+    for connection in connections:
+        answer = b""
+        while not answer.endswith(b"hello"):
+            received = connection.recv(65536)
+            if not received:
+                raise RuntimeError(f"the server hung up: {answer!r}")
+            answer += received
+        if not answer.startswith(b"HTTP/1.1 200"):
+            raise RuntimeError(f"refused: {answer!r}")
+
+
+def count_per_second(connections: Sequence[ssl.SSLSocket]) -> float:
+    start = time.perf_counter()
+    for _ in range(REQUESTS):
+        ask_all(connections)
+    return REQUESTS * len(connections) / (time.perf_counter() - start)
+
+
+def _write_files(folder: Path) -> None:
+    root = make_authority()
+    (folder / "ca.pem").write_text(root.pem, encoding="ascii")
+    make_leaf(root).write(folder, "device")
+    make_server(root).write(folder, "server")
+    (folder / "access.toml").write_text(CONFIG, encoding="utf-8")
+    (folder / "bare.py").write_text(APP, encoding="utf-8")
+
+
+def measure() -> bool:
+    """Prints both sides and the median of the ratios of neighbouring rounds."""
+    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
+        folder = Path(name)
+        _write_files(folder)
+        files = ["--certificate", "server.pem", "--key", "server-key.pem"]
+        gate, bare = find_port(), find_port()
+        guarded = keyfob("serve", "bare:app", "--config", "access.toml", *files, "--port", str(gate))
+        stock = [sys.executable, "-m", "uvicorn", "bare:app", "--port", str(bare), "--no-access-log"]
+        stock += ["--no-proxy-headers", "--log-level", "warning", "--ssl-certfile", "server.pem"]
+        stock += ["--ssl-keyfile", "server-key.pem", "--ssl-ca-certs", "ca.pem", "--ssl-cert-reqs", "1"]
+        stack.enter_context(running(guarded, gate, folder))
+        stack.enter_context(running(stock, bare, folder))
+        with_gate, without = (
+            [stack.enter_context(connect(port, folder)) for _ in range(CONNECTIONS)] for port in (gate, bare)
+        )
+        for connections in (with_gate, without):
+            count_per_second(connections)
+        rounds = [(count_per_second(with_gate), count_per_second(without)) for _ in range(ROUNDS)]
+    ratio = statistics.median(ours / theirs for ours, theirs in rounds)
+    print(f"throughput: uvicorn, TLS, {CONNECTIONS} connections, {ROUNDS} rounds of {REQUESTS * CONNECTIONS} requests")
+    print(f"  stock uvicorn, the app alone   {statistics.median(theirs for _, theirs in rounds):7.0f} requests/s")
+    print(f"  keyfob serve, the same app     {statistics.median(ours for ours, _ in rounds):7.0f} requests/s")
+    print(f"  ratio                          {ratio:7.2f}    (limit {LIMIT}: {'met' if ratio >= LIMIT else 'MISSED'})")
+    return ratio >= LIMIT
