@@ -8,6 +8,7 @@ HOST ?= 127.0.0.1
 PORT ?= 8443
 KEYFOB_HOME ?= .keyfob
 TESTS ?= tests
+BENCHMARKS ?=
 
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet install
@@ -28,7 +29,7 @@ check: $(VENV)/test.stamp
 	$(BIN)/mypy
 
 bench: $(VENV)/test.stamp
-	$(BIN)/python tests/benchmarks
+	PYTHONPATH=tests $(BIN)/python tests/benchmarks $(BENCHMARKS)
 
 clean:
 	rm -rf $(VENV)

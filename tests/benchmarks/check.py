@@ -9,12 +9,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from certificates import make_authority, make_leaf
 from starlette.authentication import AuthCredentials, AuthenticationBackend, SimpleUser
 from starlette.middleware.authentication import AuthenticationMiddleware
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from certificates import make_authority, make_leaf
 from exchanges import make_scope
 from keyfob import AccessMiddleware
 
@@ -78,7 +78,9 @@ async def _rounds(access: ASGIApp, chain: list[str]) -> list[tuple[float, float,
     rounds = []
     for _ in range(ROUNDS):
         # In turn, so that a slow moment of the machine meets all three.
-        times = [await time_requests(app, make_scope(chain, headers=HEADERS)) for app in (empty, authentication, access)]
+        times = [
+            await time_requests(app, make_scope(chain, headers=HEADERS)) for app in (empty, authentication, access)
+        ]
         rounds.append((times[0], times[1], times[2]))
     return rounds
 

@@ -10,9 +10,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from certificates import make_authority, make_leaf, make_server
 from check import CONFIG, HEADERS
 
+from certificates import make_authority, make_leaf, make_server
 from servers import find_port, keyfob, running
 
 ROUNDS, REQUESTS, CONNECTIONS, LIMIT = 21, 300, 8, 0.95
