@@ -4,7 +4,6 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from time import time
-from typing import Any
 
 from starlette.authentication import AuthCredentials, UnauthenticatedUser
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -123,11 +122,11 @@ def _admit(scope: Scope, identity: Identity) -> Scope:
     admitted[KEY] = identity
     admitted["auth"] = _NOTHING if certificate is None else _CERTIFICATE
     admitted["user"] = _NOBODY if certificate is None else certificate.device
-    admitted["state"] = {**scope.get("state", _NO_STATE), "client_certificate": certificate}
+    state = scope.get("state")
+    admitted["state"] = {**state, "client_certificate": certificate} if state else {"client_certificate": certificate}
     return admitted
 
 
-_NO_STATE: Mapping[str, Any] = {}
 _CERTIFICATE = AuthCredentials(["authenticated", "certificate"])
 _NOTHING = AuthCredentials()
 _NOBODY = UnauthenticatedUser()

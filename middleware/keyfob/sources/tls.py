@@ -15,14 +15,18 @@ class TLSSource:
 
     def chain(self, request: Request) -> Chain:
         """The client's chain. A chain is not a verdict: it still has to be verified."""
-        extensions = request.scope.get("extensions")
-        tls = extensions.get("tls") if extensions else None
+        try:
+            tls = request.scope["extensions"]["tls"]
+        except (KeyError, TypeError):
+            tls = None
         if tls is None:
             raise NotRequested("the server gave no TLS details with this request", CURE)
         if tls.get("client_cert_error"):
             raise Untrusted(f"the TLS layer refused the certificate: {tls['client_cert_error']}")
-        # The specification says only "iterable", so a list, a tuple and a generator all have to do.
-        chain: Chain = tuple(tls.get("client_cert_chain") or ())
+        chain = tls.get("client_cert_chain")
+        if type(chain) is not tuple:
+            # The specification says only "iterable", so a list and a generator have to do as well.
+            chain = tuple(chain or ())
         if not chain:
             raise Missing("no client certificate was presented")
         return chain
