@@ -1,9 +1,13 @@
 """The ASGI skin: a scope becomes a Request, a Decision becomes a call of the app or a refusal."""
 
+import asyncio
+import inspect
 import logging
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from time import time
+from typing import TypeVar
 
 from starlette.authentication import AuthCredentials, UnauthenticatedUser
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -22,6 +26,17 @@ LOGGER = logging.getLogger("keyfob")
 
 # Where the identity of an admitted request stands in its scope. Only this module writes and reads it.
 KEY = "keyfob.identity"
+
+Call = TypeVar("Call", bound=Callable[..., Awaitable[None]])
+
+
+def _as_coroutine_function(function: Call) -> Call:
+    """Marks a plain function that returns an awaitable, so that servers do not take it for an ASGI 2 application."""
+    if sys.version_info >= (3, 12):
+        return inspect.markcoroutinefunction(function)
+    # What inspect.markcoroutinefunction became of; asyncio.iscoroutinefunction looks for it.
+    function._is_coroutine = asyncio.coroutines._is_coroutine  # type: ignore[attr-defined]
+    return function
 
 
 class AccessMiddleware:
@@ -44,22 +59,26 @@ class AccessMiddleware:
         self.app = app
         self.gate = _build_gate(config, roots, common_names, gate)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request, WebSocket or lifespan."""
+    @_as_coroutine_function
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """One request, WebSocket or lifespan.
+
+        Returns the app's own awaitable: checking waits for nothing, and a coroutine around every request would cost
+        as much again as the check.
+        """
         kind = scope["type"]
         if kind == "lifespan":
-            await self._live(scope, receive, send)
-            return
+            return self.live(scope, receive, send)
         if kind != "http" and kind != "websocket":
             raise UnknownScope(f"a scope of type {kind!r} cannot be checked, so it does not reach the app")
         request = Request(scope, time())
         decision = self.gate.check(request)
         if isinstance(decision, Allow):
-            await self.app(_admit(scope, decision.identity), receive, send)
-        else:
-            await _refuse(decision, request, receive, send)
+            _introduce(decision.identity, scope)
+            return self.app(scope, receive, send)
+        return _refuse(decision, request, receive, send)
 
-    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def live(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes the lifespan on, unless the server says of itself that no certificate will ever come."""
         if isinstance(self.gate.source, TLSSource) and _asks_for_certificates(receive) is False:
             await receive()
@@ -115,16 +134,19 @@ def _build_gate(
     return gate if gate is not None else load_gate(config or "")
 
 
-def _admit(scope: Scope, identity: Identity) -> Scope:
-    """The scope that the app gets: a copy, so that what stands before the door keeps its own."""
+def _introduce(identity: Identity, scope: Scope) -> None:
+    """Writes into the scope who it is, as Starlette's own AuthenticationMiddleware does."""
     certificate = identity.certificate
-    admitted = dict(scope)
-    admitted[KEY] = identity
-    admitted["auth"] = _NOTHING if certificate is None else _CERTIFICATE
-    admitted["user"] = _NOBODY if certificate is None else certificate.device
-    state = scope.get("state")
-    admitted["state"] = {**state, "client_certificate": certificate} if state else {"client_certificate": certificate}
-    return admitted
+    scope[KEY] = identity
+    if certificate is None:
+        scope["auth"], scope["user"] = _NOTHING, _NOBODY
+    else:
+        scope["auth"], scope["user"] = _CERTIFICATE, certificate.device
+    if "state" in scope:
+        # The specification makes this dictionary the request's own.
+        scope["state"]["client_certificate"] = certificate
+    else:
+        scope["state"] = {"client_certificate": certificate}
 
 
 _CERTIFICATE = AuthCredentials(["authenticated", "certificate"])

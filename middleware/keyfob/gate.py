@@ -35,33 +35,21 @@ class Site:
     """
 
     def __init__(self, application: Application, verifier: Verifier) -> None:
-        self._application = application
+        self.application = application
+        self.known: dict[Chain, Known] = {}
         self._verifier = verifier
-        self._known: dict[Chain, Known] = {}
         self._writing = threading.Lock()
 
-    def check(self, request: Request, source: Source) -> Decision:
-        """The verdict on a request for this host."""
-        presented: Chain = ()
-        try:
-            presented = source.chain(request)
-            known = self._known.get(presented)
-            if known is None or not known.not_before <= request.at <= known.not_after:
-                known = self._meet(request, presented)
-        except CertificateError as error:
-            # A policy may still match without a certificate; if none does, the reason is what gets recorded.
-            return self._application.decide(request, Identity(None, error, presented))
-        return known.decision or self._application.decide(request, known.identity)
-
-    def _meet(self, request: Request, presented: Chain) -> Known:
+    def meet(self, request: Request, presented: Chain) -> Known:
+        """Verifies a chain in full and remembers it. Raises CertificateError."""
         certificate, not_before, not_after = self._verifier.verify(presented, request.at)
         identity = Identity(certificate, None, presented)
-        decision = None if self._application.looks_at_request else self._application.decide(request, identity)
+        decision = None if self.application.looks_at_request else self.application.decide(request, identity)
         known = Known(identity, not_before, not_after, decision)
         with self._writing:
-            if len(self._known) >= REMEMBERED:
-                del self._known[next(iter(self._known))]
-            self._known[presented] = known
+            if len(self.known) >= REMEMBERED:
+                del self.known[next(iter(self.known))]
+            self.known[presented] = known
         return known
 
 
@@ -79,14 +67,23 @@ class Gate:
         self._default = default
 
     def check(self, request: Request) -> Decision:
-        """The only way to a verdict."""
+        """The only way to a verdict. One function, because every call costs as much as the look-ups in it."""
         host = request.host
         if host is None:
             return Deny(Reason.HOST_MALFORMED, "", "", UNSEEN)
         site = self._sites.get(host, self._default)
         if site is None:
             return Deny(Reason.HOST_UNKNOWN, "", "", UNSEEN)
-        return site.check(request, self.source)
+        presented: Chain = ()
+        try:
+            presented = self.source.chain(request)
+            known = site.known.get(presented)
+            if known is None or not known.not_before <= request.at <= known.not_after:
+                known = site.meet(request, presented)
+        except CertificateError as error:
+            # A policy may still match without a certificate; if none does, the reason is what gets recorded.
+            return site.application.decide(request, Identity(None, error, presented))
+        return known.decision or site.application.decide(request, known.identity)
 
 
 # Where the host alone is enough for a refusal, nobody has looked at a certificate.

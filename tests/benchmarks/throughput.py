@@ -15,7 +15,7 @@ from check import CONFIG, HEADERS
 from certificates import make_authority, make_leaf, make_server
 from servers import find_port, keyfob, running
 
-ROUNDS, REQUESTS, CONNECTIONS, LIMIT = 21, 300, 8, 0.95
+ROUNDS, REQUESTS, CONNECTIONS, LIMIT = 151, 40, 8, 0.95
 
 APP = """
 async def app(scope, receive, send):

@@ -168,14 +168,33 @@ def test_an_unexpected_failure_is_no_open_door(roots: Path, monkeypatch: pytest.
     assert app.scopes == []
 
 
-def test_the_servers_scope_is_left_as_it_was(roots: Path) -> None:
-    """The app gets a copy; nothing leaks from one request's state into the server's."""
-    app = Recorder()
-    scope = make_scope([LEAF.pem])
+def test_a_refused_scope_is_left_as_it_was(roots: Path) -> None:
+    """Nothing is written into it before the decision, so nobody can mistake it for an admitted one."""
+    scope = make_scope([STRANGER.pem])
     before = {**scope, "state": dict(scope["state"])}
-    ask(AccessMiddleware(app, roots=roots), scope)
+    ask(AccessMiddleware(Recorder(), roots=roots), scope)
     assert scope == before
-    assert app.scopes[0]["state"]["client_certificate"].common_name == "Rhea Group"
+
+
+def test_the_state_of_the_lifespan_stays(roots: Path) -> None:
+    """What the app put there at its start is there, also where a server gives no state at all."""
+    app = Recorder()
+    door = AccessMiddleware(app, roots=roots)
+    ask(door, make_scope([LEAF.pem], state={"pool": "a pool"}))
+    stateless = make_scope([LEAF.pem])
+    del stateless["state"]
+    ask(door, stateless)
+    assert app.scopes[0]["state"]["pool"] == "a pool"
+    assert [scope["state"]["client_certificate"].common_name for scope in app.scopes] == ["Rhea Group"] * 2
+
+
+def test_servers_take_it_for_asgi_3(roots: Path) -> None:
+    """uvicorn asks whether an app's call is a coroutine function, and takes everything else for ASGI 2."""
+    from uvicorn import Config
+
+    config = Config(AccessMiddleware(Recorder(), roots=roots), log_config=None)
+    config.load()
+    assert config.interface == "asgi3"
 
 
 def test_lifespan_passes(roots: Path) -> None:

@@ -157,7 +157,7 @@ def test_the_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     leaves = [make_leaf(ROOT, f"device {number}") for number in range(4)]
     for leaf in [*leaves, *leaves]:
         assert isinstance(door.check(request(leaf.pem)), Allow)
-        assert len(place._known) <= 2
+        assert len(place.known) <= 2
 
 
 def test_rules_about_the_request_are_asked_every_time() -> None:

@@ -1,5 +1,6 @@
 """Starts an app behind the gate on uvicorn."""
 
+import gc
 import os
 import socket
 from collections.abc import Callable
@@ -40,10 +41,10 @@ def serve(service: Service, announce: Callable[[str], None]) -> None:
         hint = "give --certificate and --key, so that the server speaks TLS and can ask for certificates"
         raise ServeError("the certificate source is tls, but this server would not speak TLS", hint)
     context = make_context(service.certificate, service.key, gate.roots)
-    startup = _Startup(_import_app(service.app))
+    door = _Door(_import_app(service.app), gate=gate)
     with _listen(service.host, service.port) as listener:
         config = Config(
-            AccessMiddleware(startup, gate=gate),
+            door,
             http=HTTPProtocol,
             ws=WebSocketProtocol,
             ssl_certfile=service.certificate,
@@ -58,23 +59,18 @@ def serve(service: Service, announce: Callable[[str], None]) -> None:
         try:
             _Server(config, lambda: announce(_address(service.host, listener))).run(sockets=[listener])
         except SystemExit:
-            raise startup.failure or ServeError("the app did not start") from None
+            raise door.failure or ServeError("the app did not start") from None
 
 
-class _Startup:
+class _Door(AccessMiddleware):
     """Keeps the exception with which the app failed to start, so that the command can say it instead of a traceback.
 
     An exception with `message` and `hint`, as keyfob's own have, becomes a ServeError; any other stays what it is.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-        self.failure: Exception | None = None
+    failure: Exception | None = None
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "lifespan":
-            await self._app(scope, receive, send)
-            return
+    async def live(self, scope: Scope, receive: Receive, send: Send) -> None:
         failed = False
 
         async def listen(message: Message) -> None:
@@ -84,7 +80,7 @@ class _Startup:
             await send({**message, "message": ""} if failed else message)
 
         try:
-            await self._app(scope, receive, listen)
+            await super().live(scope, receive, listen)
         except Exception as error:
             if failed:
                 message, hint = getattr(error, "message", None), getattr(error, "hint", "")
@@ -100,6 +96,9 @@ class _Server(Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
+            # What start-up made stays until the end; the garbage collector need not walk over it at every request.
+            gc.collect()
+            gc.freeze()
             self._ready()
 
 

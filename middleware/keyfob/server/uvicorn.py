@@ -60,8 +60,7 @@ def describe_connection(transport: "asyncio.BaseTransport", server_certificate: 
 
 def describe_tls(tls: ssl.SSLObject, server_certificate: object) -> dict[str, Any]:
     """The `tls` extension of the ASGI specification, version 0.2, every key of it."""
-    chain = tuple(ssl.DER_cert_to_PEM_cert(der) for der in _client_chain(tls))
-    name, error = _name_leaf(chain)
+    chain, name, error = _describe_client(tuple(_client_chain(tls)))
     cipher = tls.cipher()
     return {
         "server_cert": _describe_server(Path(str(server_certificate))) if server_certificate else None,
@@ -76,7 +75,8 @@ def describe_tls(tls: ssl.SSLObject, server_certificate: object) -> dict[str, An
 def _announce(app: App, extensions: Mapping[str, Any]) -> App:
     # No coroutine of its own: one more frame in every request would cost more than all it does.
     def announcing(scope: Any, receive: Any, send: Any) -> Awaitable[None]:
-        scope["extensions"] = {**scope.get("extensions", {}), **extensions}
+        others = scope.get("extensions")
+        scope["extensions"] = {**others, **extensions} if others else {**extensions}
         return app(scope, receive, send)
 
     return announcing
@@ -94,13 +94,16 @@ def _client_chain(tls: ssl.SSLObject) -> list[bytes]:
     return [ssl.PEM_cert_to_DER_cert(each.public_bytes()) for each in wrapped] or [leaf]
 
 
-def _name_leaf(chain: tuple[str, ...]) -> tuple[str | None, str | None]:
-    if not chain:
-        return None, None
+@lru_cache(maxsize=1024)
+def _describe_client(chain: tuple[bytes, ...]) -> tuple[tuple[str, ...], str | None, str | None]:
+    """PEM, name and error. All connections of a device get the very same texts, which makes looking them up cheap."""
+    pem = tuple(map(ssl.DER_cert_to_PEM_cert, chain))
+    if not pem:
+        return (), None, None
     try:
-        return read_pem(chain[0]).subject.rfc4514_string(), None
+        return pem, read_pem(pem[0]).subject.rfc4514_string(), None
     except Malformed as error:
-        return None, error.message
+        return pem, None, error.message
 
 
 def _describe_server(path: Path) -> str | None:
