@@ -2,13 +2,17 @@
 
 import contextlib
 import os
+import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parent.parent
 SECONDS_TO_START = 30
@@ -88,3 +92,34 @@ def _wait(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
 def keyfob(*arguments: str | Path) -> list[str]:
     """The command line of `keyfob`, run by this very interpreter."""
     return [sys.executable, "-c", "from keyfob.cli.main import main; main()", *map(str, arguments)]
+
+
+def make_client(
+    authority: Path, *identity: Path, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3, ciphers: str | None = None
+) -> ssl.SSLContext:
+    """A TLS client that trusts `authority`, speaks exactly `version`, and shows the files of `identity`, if any."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(authority)
+    context.minimum_version = context.maximum_version = version
+    if ciphers:
+        context.set_ciphers(ciphers)
+    if identity:
+        certificate, key = identity
+        context.load_cert_chain(certificate, key)
+    return context
+
+
+def find_program(name: str, package: str) -> str:
+    """The path of a program that comes from a Debian package; where it is missing, the test is skipped, and says so."""
+    path = shutil.which(name)
+    if path is None:
+        pytest.skip(f"needs {name}, from the Debian package {package}")
+    return path
+
+
+def wait_for_handshake(port: int) -> None:
+    """Returns once a TLS handshake on `port` has been answered: by then the server has announced itself."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with socket.create_connection(("127.0.0.1", port), SECONDS_TO_START) as plain, context.wrap_socket(plain):
+        pass

@@ -1,7 +1,6 @@
 """The page as a person sees it: in real Chromium without JavaScript, on phones and wider, light and dark."""
 
 import re
-import shutil
 import socket
 import threading
 import time
@@ -13,9 +12,10 @@ from typing import Literal
 
 import pytest
 import uvicorn
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 from starlette.types import ASGIApp
 
+from browser import measure_overflow, open_browser, take_picture
 from budget_app.entries import Entry
 from budget_app.pages import FormPage, format_amount, format_day
 from budget_app.rows import Row
@@ -27,16 +27,6 @@ OpenPage = Callable[[int, Literal["light", "dark"]], Page]
 
 ROOT = Path(__file__).parents[2]
 STYLE = (ROOT / "budget_app" / "static" / "budget.css").read_text(encoding="utf-8")
-ARTEFACTS = ROOT / "artefacts"
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 TODAY = date(2025, 11, 23)
 LONG = "Donaudampfschifffahrtsgesellschaftskapitänsmützen"
 
@@ -119,13 +109,8 @@ def test_contrast_is_enough_in_both_themes(scheme: str, front: str, back: str, l
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    executable = shutil.which("chromium")
-    if executable is None:
-        pytest.skip("the Debian package chromium is not installed")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=FLAGS)
+    with open_browser() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -167,19 +152,6 @@ def open_page(browser: Browser, address: str) -> Iterator[OpenPage]:
     assert [url for url in asked if not url.startswith((f"{address}/", "data:image/svg+xml,"))] == []
 
 
-def overflow(page: Page) -> int:
-    """By how many pixels the page is wider than its window, as the layout engine says; no script is needed."""
-    metrics = page.context.new_cdp_session(page).send("Page.getLayoutMetrics")
-    return int(metrics["cssContentSize"]["width"] - metrics["cssLayoutViewport"]["clientWidth"])
-
-
-def picture(page: Page, name: str) -> None:
-    viewport = page.viewport_size
-    assert viewport is not None
-    ARTEFACTS.mkdir(exist_ok=True)
-    page.screenshot(path=ARTEFACTS / f"budget-{name}.png", full_page=True)
-
-
 def fill(page: Page, amount: str, category: str, note: str = "") -> None:
     page.fill("#amount", amount)
     page.fill("#category", category)
@@ -190,7 +162,7 @@ def fill(page: Page, amount: str, category: str, note: str = "") -> None:
 def test_overflow_is_measured(open_page: OpenPage) -> None:
     page = open_page(375, "light")
     page.set_content('<meta name="viewport" content="width=device-width"><pre>' + "a" * 500)
-    assert overflow(page) > 100
+    assert measure_overflow(page) > 100
 
 
 @each_screen
@@ -199,8 +171,8 @@ def test_an_expense_is_entered_and_shown(
 ) -> None:
     page = open_page(width, scheme)
     assert page.locator("#amount:focus").count() == 1
-    assert overflow(page) == 0
-    picture(page, f"empty-{width}-{scheme}")
+    assert measure_overflow(page) == 0
+    take_picture(page, f"budget-empty-{width}-{scheme}")
     for day in range(1, 10):
         entry = Entry(Decimal(day * 1234) / 100, "Groceries", date(2025, 11, day), "Weekly shop")
         ExpenseWorkbook(workbook_path).append(entry, "iPad in the kitchen")
@@ -210,9 +182,9 @@ def test_an_expense_is_entered_and_shown(
     assert page.get_by_role("status").inner_text() == "Added 4.50 for Eating out"
     assert page.get_by_role("listitem").count() == 10
     assert page.locator("#amount:focus").count() == 1
-    assert overflow(page) == 0
+    assert measure_overflow(page) == 0
     assert read_sheet()[-1][1:] == [4.5, "Eating out", "Coffee with Ana ☕", "Rhea Group"]
-    picture(page, f"added-{width}-{scheme}")
+    take_picture(page, f"budget-added-{width}-{scheme}")
 
 
 @each_screen
@@ -226,9 +198,9 @@ def test_mistakes_are_shown_beside_their_fields(
     assert page.input_value("#note") == LONG * 4
     assert page.locator("#amount:focus").count() == 1
     assert page.get_by_label("Category").get_attribute("aria-describedby") == "category-message"
-    assert overflow(page) == 0
+    assert measure_overflow(page) == 0
     assert read_sheet() == []
-    picture(page, f"mistakes-{width}-{scheme}")
+    take_picture(page, f"budget-mistakes-{width}-{scheme}")
 
 
 @each_screen
@@ -240,16 +212,16 @@ def test_a_workbook_that_broke_is_explained(
     fill(page, "4.50", "Eating out")
     assert "did not take this expense" in page.get_by_role("alert").inner_text()
     assert page.input_value("#amount") == "4.50"
-    assert overflow(page) == 0
-    picture(page, f"broken-{width}-{scheme}")
+    assert measure_overflow(page) == 0
+    take_picture(page, f"budget-broken-{width}-{scheme}")
 
 
 @each_screen
 def test_a_wrong_address_leads_back(open_page: OpenPage, width: int, scheme: Literal["light", "dark"]) -> None:
     page = open_page(width, scheme)
     page.goto(page.url + "nope")
-    assert overflow(page) == 0
-    picture(page, f"not-found-{width}-{scheme}")
+    assert measure_overflow(page) == 0
+    take_picture(page, f"budget-not-found-{width}-{scheme}")
     page.get_by_role("link").click()
     assert page.get_by_role("button").inner_text() == "Add expense"
 

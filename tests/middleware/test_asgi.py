@@ -1,5 +1,6 @@
 """asgi: the skin that applications meet."""
 
+import asyncio
 import json
 import logging
 from pathlib import Path
@@ -337,9 +338,11 @@ def test_a_server_that_never_asks_does_not_start(roots: Path, verify_mode: int |
     """Plain HTTP, or TLS without client certificates: every visitor would be refused, so say it before the first."""
     app, server = Recorder(), UvicornsLifespan(verify_mode=verify_mode)
     door = AccessMiddleware(app, roots=roots)
-    coroutine = door({"type": "lifespan"}, server.receive, server.send)
-    with pytest.raises(StopIteration):
-        coroutine.send(None)
+
+    async def start() -> None:
+        await door({"type": "lifespan"}, server.receive, server.send)
+
+    asyncio.run(start())
     assert bool(app.scopes) is starts
     if not starts:
         [message] = server.sent
