@@ -8,6 +8,7 @@ HOST ?= 127.0.0.1
 PORT ?= 8443
 KEYFOB_HOME ?= .keyfob
 TESTS ?= tests
+export HOST PORT KEYFOB_HOME
 BENCHMARKS ?=
 
 BIN = $(VENV)/bin
@@ -18,7 +19,7 @@ INSTALL_PROJECT = $(PIP) --no-deps --no-build-isolation --editable .
 .DELETE_ON_ERROR:
 
 run: $(VENV)/run.stamp
-	@$(BIN)/keyfob serve budget_app.app:app --home "$(KEYFOB_HOME)" --host "$(HOST)" --port "$(PORT)"
+	@$(BIN)/keyfob serve budget_app.app:app --home="$$KEYFOB_HOME" --host="$$HOST" --port="$$PORT"
 
 test: $(VENV)/test.stamp
 	$(BIN)/python -m pytest $(TESTS)

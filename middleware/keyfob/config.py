@@ -156,14 +156,16 @@ def _read_document(path: Path) -> object:
     except FileNotFoundError:
         raise ConfigError(str(path), [Problem("", "there is no such file", "name an access.toml")]) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(str(path), [Problem("", f"cannot be read: {error}")]) from error
+        raise ConfigError(str(path), [Problem("", f"cannot be read: {error}", "name a text file in UTF-8")]) from error
     try:
         return json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except RecursionError:
-        raise ConfigError(str(path), [Problem("", "is nested too deeply")]) from None
+        raise ConfigError(str(path), [Problem("", "is nested too deeply", "write it as the README shows")]) from None
     except ValueError as error:
         kind = "JSON" if path.suffix == ".json" else "TOML"
-        raise ConfigError(str(path), [Problem("", f"is not {kind}: {error}")]) from error
+        raise ConfigError(
+            str(path), [Problem("", f"is not {kind}: {error}", "mend it there, or move the file away")]
+        ) from error
 
 
 def _build(source: str, raw: object, folder: Path) -> Gate:

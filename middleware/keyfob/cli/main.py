@@ -10,7 +10,7 @@ from keyfob.cli.serve import serve_command
 from keyfob.errors import KeyfobError
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(no_args_is_help=False, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(keyfob.__version__, message="keyfob %(version)s")
 def commands() -> None:
     """Your own devices are the key to your web apps."""
@@ -24,7 +24,7 @@ def main() -> NoReturn:
     try:
         status = commands.main(prog_name="keyfob", standalone_mode=False)
     except click.UsageError as error:
-        _fail(error.format_message(), f"see `{error.ctx.command_path} --help`" if error.ctx else "", 2)
+        _fail(error.format_message(), f"see `{error.ctx.command_path if error.ctx else 'keyfob'} --help`", 2)
     except KeyfobError as error:
         _fail(error.message, error.hint, 1)
     except (KeyboardInterrupt, click.Abort):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from keyfob.errors import ServeError
 from keyfob.pki import Home, open_home
 from keyfob.pki.home import unnamed_hosts
 from keyfob.server.addresses import LOOPBACK, find_hosts
@@ -43,7 +44,12 @@ def serve_command(
       keyfob serve shop.web:app --config access.toml --certificate server.pem --key server-key.pem
     """
     _prepare_logging()
-    sys.path.insert(0, str(Path.cwd()))
+    try:
+        sys.path.insert(0, str(Path.cwd()))
+    except OSError as error:
+        raise ServeError(f"the current folder is gone: {error.strerror}", "change to one that is there") from error
+    if home == Path():
+        raise click.UsageError("--home names no folder")
     if home is None:
         if config is None:
             raise click.UsageError("give --home, or --config with --certificate and --key")
@@ -79,11 +85,16 @@ def _describe_home(home: Home, hosts: list[str]) -> None:
 
 def _describe_address(home: Home, hosts: list[str], host: str, url: str) -> None:
     _talk(f"  address    {url}")
-    curl = ["curl", "--cacert", home.authority, "--cert", home.device, "--key", home.device_key, f"{url}/"]
+    curl = ["curl", "--cacert", home.authority, "--cert", _escape(home.device), "--key", home.device_key, f"{url}/"]
     _talk(f"\nTry it in another terminal:\n  {shlex.join(map(str, curl))}")
     if home.device_p12.exists():
         _talk(_phone_steps(home, hosts, host, url))
     _talk("\nCtrl+C stops.")
+
+
+def _escape(path: Path) -> str:
+    """For curl's --cert alone, which takes what follows a colon for a password."""
+    return str(path).replace("\\", "\\\\").replace(":", "\\:")
 
 
 def _phone_steps(home: Home, hosts: list[str], host: str, url: str) -> str:

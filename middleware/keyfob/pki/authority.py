@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from keyfob.certificate import UNREADABLE
 from keyfob.errors import PKIError
 
 AUTHORITY_DAYS = 3650
@@ -71,11 +72,13 @@ class Authority:
         try:
             certificate = x509.load_pem_x509_certificate(certificate_pem)
             key = load_pem_private_key(key_pem, password=None)
-        except (ValueError, TypeError) as error:
+            _ = certificate.extensions
+            fits = certificate.public_key() == key.public_key()
+        except UNREADABLE as error:
             raise PKIError(f"the authority's certificate or key cannot be read: {error}") from error
         if not isinstance(key, ec.EllipticCurvePrivateKey):
             raise PKIError("the authority's key is not an elliptic curve key")
-        if certificate.public_key() != key.public_key():
+        if not fits:
             raise PKIError("the authority's certificate and key do not belong together", "put the pair back together")
         return cls(Issued(certificate, key))
 
@@ -89,14 +92,13 @@ class Authority:
 
     def _issue(self, name: str, usage: x509.ObjectIdentifier, days: int, names: Iterable[x509.GeneralName]) -> Issued:
         key, authority = ec.generate_private_key(ec.SECP256R1()), self.issued.certificate
-        identifier = authority.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
         builder = (
             _builder(_common_name(name), authority.subject, key.public_key(), days)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_key_usage(signs_certificates=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), critical=False)
+            .add_extension(_identify_issuer(authority), critical=False)
         )
         alternatives = list(names)
         if alternatives:
@@ -130,7 +132,19 @@ def _alternative(name: str) -> x509.GeneralName:
     try:
         return x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:
+        pass
+    try:
         return x509.DNSName(name)
+    except ValueError as error:
+        raise PKIError(f"{name!r} cannot be a host name: {error}", "write it as browsers send it, in ASCII") from error
+
+
+def _identify_issuer(authority: x509.Certificate) -> x509.AuthorityKeyIdentifier:
+    try:
+        identifier = authority.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    except x509.ExtensionNotFound:
+        return x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.public_key())  # type: ignore[arg-type]
+    return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier)
 
 
 def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:

@@ -16,7 +16,7 @@ def write_together(folder: Path, contents: Mapping[str, bytes]) -> None:
     leaves no half of a key. Raises PKIError if one of them exists already or the folder does not take them.
     """
     staged: list[tuple[Path, Path]] = []
-    placed: list[Path] = []
+    unfinished: list[Path] = []
     try:
         for name, data in contents.items():
             path = folder / f".{name}.{secrets.token_hex(4)}"
@@ -25,17 +25,17 @@ def write_together(folder: Path, contents: Mapping[str, bytes]) -> None:
         for path, target in staged:
             # link() fails where rename() would replace: what exists is somebody's key.
             os.link(path, target)
-            placed.append(target)
+            unfinished.append(target)
         _sync_folder(folder)
+        unfinished.clear()
     except OSError as error:
-        for target in placed:
-            target.unlink(missing_ok=True)
         name = Path(str(error.filename2 or error.filename or folder)).name
         if isinstance(error, FileExistsError):
             raise PKIError(f"{folder / name} exists and is never written over", "move it away first") from error
         raise PKIError(f"{folder} cannot be written: {error.strerror}", "choose a folder that you own") from error
     finally:
-        for path, _ in staged:
+        # Also after Ctrl+C: half of a pair would keep the next start from going on.
+        for path in (*unfinished, *(path for path, _ in staged)):
             with contextlib.suppress(OSError):
                 path.unlink()
 

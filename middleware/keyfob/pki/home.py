@@ -8,12 +8,14 @@ from typing import NamedTuple
 
 from cryptography import x509
 
+from keyfob.certificate import UNREADABLE
 from keyfob.errors import PKIError
 from keyfob.pki.authority import Authority
 from keyfob.pki.files import write_together
 from keyfob.pki.pkcs12 import export_identity, make_password
 
 DEVICE_NAME = "My iPhone"
+_RESTORE = "put it back from a backup, or move the folder away to begin anew"
 
 
 class Home(NamedTuple):
@@ -86,7 +88,10 @@ def open_home(folder: Path, hosts: Sequence[str]) -> Home:
 def unnamed_hosts(home: Home, hosts: Sequence[str]) -> list[str]:
     """Which of `hosts` the server's certificate does not name, so that browsers would warn there."""
     certificate = x509.load_pem_x509_certificate(home.server.read_bytes())
-    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return list(hosts)
     known = {*names.get_values_for_type(x509.DNSName), *map(str, names.get_values_for_type(x509.IPAddress))}
     return [host for host in hosts if host not in known]
 
@@ -110,7 +115,10 @@ def _open_authority(home: Home) -> Authority:
     try:
         return Authority.load(home.authority.read_bytes(), home.authority_key.read_bytes())
     except OSError as error:
-        raise PKIError(f"{error.filename} cannot be read: {error.strerror}") from error
+        raise PKIError(f"{error.filename} cannot be read: {error.strerror}", _RESTORE) from error
+    except PKIError as error:
+        both = f"{home.authority} and {home.authority_key.name}"
+        raise PKIError(f"{both}: {error.message}", error.hint or _RESTORE) from error
 
 
 def _make_device(home: Home, authority: Authority) -> Home:
@@ -118,9 +126,10 @@ def _make_device(home: Home, authority: Authority) -> Home:
     if home.device_p12.exists():
         raise PKIError(f"{home.device_p12} is there, but its PEM pair is missing", "move it away, or put the pair back")
     contents = {
+        # First, because a pair without it looks like one whose owner deleted it.
+        home.device_p12: export_identity(issued, DEVICE_NAME, password),
         home.device: issued.certificate_pem,
         home.device_key: issued.key_pem,
-        home.device_p12: export_identity(issued, DEVICE_NAME, password),
     }
     _write(home, contents)
     return home._replace(password=password)
@@ -128,7 +137,11 @@ def _make_device(home: Home, authority: Authority) -> Home:
 
 def _missing(*paths: Path) -> bool:
     """Whether all of these are to be made. A pair of which one half is left is neither made nor used."""
-    there = [path for path in paths if path.exists()]
+    try:
+        there = [path for path in paths if path.exists()]
+    except OSError as error:
+        hint = "choose a folder that you own (was it made with sudo?)"
+        raise PKIError(f"{error.filename} cannot be looked for: {error.strerror}", hint) from error
     if there and len(there) < len(paths):
         gone = next(path for path in paths if path not in there)
         raise PKIError(f"{there[0]} is there, but {gone.name} is missing", "put it back, or move the other one away")
@@ -144,10 +157,11 @@ def _require_current(home: Home) -> None:
     for path in (home.authority, home.server):
         try:
             ended = x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
-        except (OSError, ValueError) as error:
-            raise PKIError(f"{path} cannot be read as a certificate: {error}") from error
+        except (OSError, *UNREADABLE) as error:
+            raise PKIError(f"{path} cannot be read as a certificate: {error}", _RESTORE) from error
         if ended < datetime.now(UTC):
-            hint = f"move {path.name} and {path.stem}-key.pem away, and the next start makes new ones"
+            gone = f"{path.name} and {path.stem}-key.pem" if path == home.server else "the whole folder"
+            hint = f"move {gone} away, and the next start makes everything anew"
             raise PKIError(f"{path} ended on {ended:%Y-%m-%d}", hint)
 
 

@@ -107,8 +107,9 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         listener = socket.socket(family, socket.SOCK_STREAM)
-    except OSError as error:
-        raise ServeError(f"{host} is no address of this machine: {error.strerror}", "try 127.0.0.1") from error
+    except (OSError, UnicodeError) as error:
+        said = getattr(error, "strerror", None) or "not a host name"
+        raise ServeError(f"{host} is no address of this machine: {said}", "try 127.0.0.1") from error
     try:
         if os.name == "posix":
             # Elsewhere the option would let two servers share a port.
