@@ -4,13 +4,14 @@ import logging
 import os
 import shlex
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
 from keyfob.errors import ServeError
 from keyfob.pki import Home, open_home
-from keyfob.pki.home import unnamed_hosts
+from keyfob.pki.home import read_device, unnamed_hosts
 from keyfob.server.addresses import LOOPBACK, find_hosts
 from keyfob.server.serve import Service, serve
 
@@ -73,6 +74,9 @@ def _serve_home(app: str, folder: Path, host: str, port: int) -> None:
 def _describe_home(home: Home, hosts: list[str]) -> None:
     _talk(f"  folder     {home.folder}")
     _talk(f"  rules      {home.config}")
+    name, end = read_device(home)
+    renewal = "" if end > datetime.now(UTC) else "; it has ended: move device.* away for a new one"
+    _talk(f"  device     {name}, until {end:%Y-%m-%d}{renewal}")
     if home.password is not None:
         _talk(f"  phone key  {home.device_p12}")
         _talk(f"  password   {home.password}   (for the phone key; shown this once)")

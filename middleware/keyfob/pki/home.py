@@ -96,6 +96,15 @@ def unnamed_hosts(home: Home, hosts: Sequence[str]) -> list[str]:
     return [host for host in hosts if host not in known]
 
 
+def read_device(home: Home) -> tuple[str, datetime]:
+    """The device's common name, and when its certificate ends (aware, UTC). Raises PKIError."""
+    try:
+        device = x509.load_pem_x509_certificate(home.device.read_bytes())
+        return device.subject.rfc4514_string().removeprefix("CN="), device.not_valid_after_utc
+    except (OSError, *UNREADABLE) as error:
+        raise PKIError(f"{home.device} cannot be read as a certificate: {error}", _RESTORE) from error
+
+
 def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

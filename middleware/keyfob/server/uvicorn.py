@@ -32,6 +32,10 @@ App = Callable[[Any, Any, Any], Awaitable[None]]
 TLS_VERSIONS: Mapping[str | None, int] = {"TLSv1.2": 0x0303, "TLSv1.3": 0x0304}
 
 
+LONGEST_HEAD = 64 * 1024
+_LAST_ANSWER = b"connection: close\r\ncontent-length: 0\r\n\r\n"
+
+
 class _Connection:
     """Mixed into a uvicorn protocol: wraps the app once per connection, outside anything that rewrites the scope."""
 
@@ -133,7 +137,24 @@ class H11Protocol(_Connection, UvicornH11Protocol):  # type: ignore[misc]
 
 
 class HTTPProtocol(_Connection, AutoHTTPProtocol):  # type: ignore[misc, valid-type]
-    """HTTP/1.1 on httptools where it is installed, on h11 otherwise."""
+    """HTTP/1.1 on httptools where it is installed, on h11 otherwise.
+
+    httptools keeps a request's head in memory however long it grows, and everybody may send one: strangers have to be
+    let into the TLS connection to be told why they may not come in. So it ends at LONGEST_HEAD bytes, as h11's does.
+    """
+
+    _head = 0
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        # The parser writes the method into the scope once the head is complete.
+        if self.scope is not None and "method" in self.scope:
+            self._head = 0
+            return
+        self._head += len(data)
+        if self._head > LONGEST_HEAD and not self.transport.is_closing():
+            self.transport.write(b"HTTP/1.1 431 Request Header Fields Too Large\r\n" + _LAST_ANSWER)
+            self.transport.close()
 
 
 if AutoWebSocketsProtocol is None:
