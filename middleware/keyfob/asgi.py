@@ -15,8 +15,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from keyfob.audit import record_refusal
 from keyfob.certificate import ClientCertificate, describe_rejected
 from keyfob.config import gate_for_roots, load_gate
-from keyfob.errors import ConfigError, MiddlewareMissing, Missing, Problem, UnknownScope
-from keyfob.gate import Gate
+from keyfob.errors import ConfigError, KeyfobError, MiddlewareMissing, Missing, NotRequested, Problem, UnknownScope
+from keyfob.gate import ClosedGate, Gate
 from keyfob.policy import Allow, Deny, Identity
 from keyfob.refusal import compose_refusal, find_accept
 from keyfob.request import Request
@@ -44,7 +44,8 @@ class AccessMiddleware:
 
     `config` is the path of an access.toml (or the same model as JSON). Or, for one app with one CA: `roots` is the
     path of its certificate in PEM, and `common_names` narrows it to those names. `gate` takes a Gate built by hand.
-    Exactly one of `config`, `roots` and `gate` is given. Raises ConfigError with everything that is wrong.
+    Exactly one of `config`, `roots` and `gate` is given. Raises ConfigError with everything that is wrong; inside a
+    running event loop it is kept instead, keeps the server from starting, and is raised for any request.
     """
 
     def __init__(
@@ -57,7 +58,14 @@ class AccessMiddleware:
         gate: Gate | None = None,
     ) -> None:
         self.app = app
-        self.gate = _build_gate(config, roots, common_names, gate)
+        try:
+            self.gate = _build_gate(config, roots, common_names, gate)
+        except ConfigError as error:
+            if not _in_event_loop():
+                raise
+            # Starlette builds its middleware in the lifespan's call. uvicorn takes whatever is raised there for an app
+            # without a lifespan, and would start.
+            self.gate = ClosedGate(error)
 
     @_as_coroutine_function
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
@@ -79,15 +87,22 @@ class AccessMiddleware:
         return _refuse(decision, request, receive, send)
 
     async def live(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Passes the lifespan on, unless the server says of itself that no certificate will ever come."""
-        if isinstance(self.gate.source, TLSSource) and _asks_for_certificates(receive) is False:
-            await receive()
-            message = (
-                f"the certificate source is tls, but this server never asks for a client certificate\nhint: {CURE}"
-            )
-            await send({"type": "lifespan.startup.failed", "message": message})
+        """Passes the lifespan on, unless nobody could ever be let in."""
+        trouble = self._find_trouble(receive)
+        if trouble is None:
+            await self.app(scope, receive, send)
             return
-        await self.app(scope, receive, send)
+        await receive()
+        await send({"type": "lifespan.startup.failed", "message": f"error: {trouble}"})
+
+    def _find_trouble(self, receive: Receive) -> KeyfobError | None:
+        if isinstance(self.gate, ClosedGate):
+            return self.gate.error
+        if isinstance(self.gate.source, TLSSource) and _asks_for_certificates(receive) is False:
+            return NotRequested(
+                "the certificate source is tls, but this server never asks for a client certificate", CURE
+            )
+        return None
 
 
 def client_certificate(connection: object) -> ClientCertificate | None:
@@ -166,6 +181,14 @@ async def _refuse(decision: Deny, request: Request, receive: Receive, send: Send
         event = "websocket.http.response"
     await send({"type": f"{event}.start", "status": refusal.status, "headers": refusal.headers})
     await send({"type": f"{event}.body", "body": refusal.body})
+
+
+def _in_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _asks_for_certificates(receive: Receive) -> bool | None:

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from keyfob.errors import CertificateError, Missing, Reason
+from keyfob.errors import CertificateError, ConfigError, Missing, Reason
 from keyfob.policy import Application, Decision, Deny, Identity
 from keyfob.request import Request
 from keyfob.sources import Chain, Source
@@ -84,6 +84,24 @@ class Gate:
             # A policy may still match without a certificate; if none does, the reason is what gets recorded.
             return site.application.decide(request, Identity(None, error, presented))
         return known.decision or site.application.decide(request, known.identity)
+
+
+class ClosedGate(Gate):
+    """Stands where a gate could not be built: whoever comes, nobody gets a verdict, but the ConfigError."""
+
+    def __init__(self, error: ConfigError) -> None:
+        super().__init__(_NoSource(), {}, Roots((), ()))
+        self.error = error
+
+    def check(self, request: Request) -> Decision:
+        """Raises the ConfigError."""
+        raise self.error
+
+
+class _NoSource:
+    def chain(self, request: Request) -> Chain:
+        """Nothing was configured to be read."""
+        raise Missing("the configuration could not be read")
 
 
 # Where the host alone is enough for a refusal, nobody has looked at a certificate.

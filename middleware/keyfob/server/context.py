@@ -12,8 +12,16 @@ from keyfob.trust import Roots
 
 LOGGER = logging.getLogger("keyfob.server")
 
+_END_OF_CERTIFICATE = "-----END CERTIFICATE-----"
 
-def make_context(certificate: Path, key: Path, roots: Roots) -> ssl.SSLContext:
+
+class ServerContext(ssl.SSLContext):
+    """A context that knows the certificate it presents, in PEM; `ssl` itself does not tell."""
+
+    server_certificate: str
+
+
+def make_context(certificate: Path, key: Path, roots: Roots) -> ServerContext:
     """A context that asks every client for a certificate of `roots`, and lets those without one speak, too.
 
     They have to be able to: only the gate can tell them why they may not come in. A certificate that OpenSSL itself
@@ -21,21 +29,32 @@ def make_context(certificate: Path, key: Path, roots: Roots) -> ssl.SSLContext:
     are read again for each connection, so a renewed server certificate needs no restart; if they cannot be read any
     more, what was read at the start goes on. Raises ServeError if that first reading fails.
     """
+    for path in (certificate, key):
+        _require_readable(path)
     try:
         context = _ForgetfulContext(ssl.PROTOCOL_TLS_SERVER)
-        context.recipe = lambda: _prepare(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), certificate, key, roots)
-        return _prepare(context, certificate, key, roots)
-    except ssl.SSLError as error:
+        context.recipe = lambda: _prepare(ServerContext(ssl.PROTOCOL_TLS_SERVER), certificate, key, roots)
+        _prepare(context, certificate, key, roots)
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError; text that is not ASCII a ValueError
+        said = getattr(error, "reason", None) or "one of them is not PEM, or the key is encrypted"
         hint = "give the server's certificate with its intermediates, and the unencrypted key that belongs to it"
-        raise ServeError(f"{certificate} and {key} cannot be used together: {error.reason}", hint) from error
+        raise ServeError(f"{certificate} and {key} cannot be used together: {said}", hint) from error
+    return context
+
+
+def _require_readable(path: Path) -> None:
+    try:
+        path.read_bytes()
     except OSError as error:
-        raise ServeError(f"{certificate} or {key} cannot be read: {error.strerror}") from error
+        raise ServeError(f"{path} cannot be read: {error.strerror}", "name the server's PEM files") from error
 
 
-def _prepare(context: ssl.SSLContext, certificate: Path, key: Path, roots: Roots) -> ssl.SSLContext:
+def _prepare(context: ServerContext, certificate: Path, key: Path, roots: Roots) -> ServerContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     # An encrypted key would make OpenSSL ask the terminal; an empty answer makes it an error instead.
     context.load_cert_chain(certificate, key, password="")
+    leaf, end, _ = certificate.read_text(encoding="ascii").partition(_END_OF_CERTIFICATE)
+    context.server_certificate = leaf[leaf.find("-----BEGIN CERTIFICATE") :] + end + "\n"
     context.verify_mode = ssl.CERT_OPTIONAL
     if roots.anchors:
         context.load_verify_locations(cadata=roots.pem)
@@ -46,19 +65,19 @@ def _prepare(context: ssl.SSLContext, certificate: Path, key: Path, roots: Roots
     return context
 
 
-class _ForgetfulContext(ssl.SSLContext):
+class _ForgetfulContext(ServerContext):
     """Gives every connection an OpenSSL context of its own, so that none can resume another's session.
 
     A resumed session brings a certificate back without the chain and without a look at revocation. Tickets can be
     turned off; the session cache of TLS 1.2 cannot, from Python, but it ends with its context.
     """
 
-    recipe: Callable[[], ssl.SSLContext]
+    recipe: Callable[[], ServerContext]
 
     def wrap_bio(self, *args: Any, **kwargs: Any) -> ssl.SSLObject:
         try:
             return self.recipe().wrap_bio(*args, **kwargs)
-        except OSError as error:  # ssl.SSLError is one of them
+        except (OSError, ValueError) as error:
             LOGGER.error("the server's certificate cannot be read again, so the old one stays: %s", error)
             return super().wrap_bio(*args, **kwargs)
 
@@ -66,9 +85,20 @@ class _ForgetfulContext(ssl.SSLContext):
 class _AuditedObject(ssl.SSLObject):
     """Writes down which handshakes OpenSSL ended because of a client's certificate: asyncio keeps that to itself."""
 
+    _refused = False
+
     def do_handshake(self) -> None:
+        if self._refused:
+            raise ssl.SSLError("the handshake was refused")
         try:
             super().do_handshake()
         except ssl.SSLCertVerificationError as error:
+            self._refused = True
             record_handshake(error.verify_message)
-            raise
+            # An error here would make the event loop drop the connection with OpenSSL's alert still unsent, and the
+            # client would not learn why. Asked to wait for more, the loop sends it; then the client hangs up, and if
+            # it does not, the next bytes or the handshake's time limit end it.
+            raise ssl.SSLWantReadError(str(error)) from error
+        if self.session_reused:
+            # Only the long-lived context can have remembered it, while the files on disk cannot be read.
+            raise ssl.SSLError("a session was resumed, and none may be")

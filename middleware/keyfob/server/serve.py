@@ -1,5 +1,6 @@
 """Starts an app behind the gate on uvicorn."""
 
+import errno
 import gc
 import os
 import socket
@@ -53,6 +54,8 @@ def serve(service: Service, announce: Callable[[str], None]) -> None:
             # The socket's peer is the client: nobody stands between, so nobody's headers are believed.
             proxy_headers=False,
             server_header=False,
+            # A phone asleep in a pocket would otherwise keep a stopping server waiting for half a minute.
+            timeout_graceful_shutdown=5,
             log_config=None,
             access_log=False,
         )
@@ -104,6 +107,9 @@ class _Server(Server):
 
 def _listen(host: str, port: int) -> socket.socket:
     """Bound before anything else is set up, so that a taken port is a sentence and not a traceback."""
+    if not 0 <= port <= 65535:
+        # Some systems would quietly take what is left of it in sixteen bits.
+        raise ServeError(f"{port} is no port", "choose one from 1 to 65535")
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         listener = socket.socket(family, socket.SOCK_STREAM)
@@ -118,11 +124,9 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.listen(1024)
     except OSError as error:
         listener.close()
-        hint = "choose another port, or stop the program that has it"
+        taken = error.errno in {errno.EADDRINUSE, errno.EACCES}
+        hint = "choose another port, or stop the program that has it" if taken else "try 127.0.0.1"
         raise ServeError(f"cannot listen on {host} port {port}: {error.strerror}", hint) from error
-    except OverflowError as error:
-        listener.close()
-        raise ServeError(f"{port} is no port", "choose one from 1 to 65535") from error
     return listener
 
 

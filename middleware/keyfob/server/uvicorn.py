@@ -20,6 +20,7 @@ from uvicorn.protocols.websockets.auto import AutoWebSocketsProtocol
 from keyfob.certificate import read_pem
 from keyfob.errors import Malformed, ServeError
 from keyfob.request import SOCKET_PEER
+from keyfob.server.context import ServerContext
 
 if TYPE_CHECKING:
     import asyncio
@@ -67,7 +68,7 @@ def describe_tls(tls: ssl.SSLObject, server_certificate: object) -> dict[str, An
     chain, name, error = _describe_client(tuple(_client_chain(tls)))
     cipher = tls.cipher()
     return {
-        "server_cert": _describe_server(Path(str(server_certificate))) if server_certificate else None,
+        "server_cert": _describe_server(tls, server_certificate),
         "client_cert_chain": chain,
         "client_cert_name": name,
         "client_cert_error": error,
@@ -110,18 +111,20 @@ def _describe_client(chain: tuple[bytes, ...]) -> tuple[tuple[str, ...], str | N
         return pem, None, error.message
 
 
-def _describe_server(path: Path) -> str | None:
-    try:
-        return _read_leaf(path, path.stat().st_mtime_ns)
-    except (OSError, ValueError):
-        # The extension's own word for "not known"; the handshake has already gone well without our reading.
-        return None
+def _describe_server(tls: ssl.SSLObject, path: object) -> str | None:
+    """The certificate that the server presents: ours knows, uvicorn's own context read this file when it started."""
+    if isinstance(tls.context, ServerContext):
+        return tls.context.server_certificate
+    return _read_leaf(Path(str(path))) if path else None
 
 
 @lru_cache(maxsize=16)
-def _read_leaf(path: Path, _: int) -> str:
-    """The first certificate of a PEM file; the second argument is the file's age, so that a renewed one is read."""
-    return x509.load_pem_x509_certificate(path.read_bytes()).public_bytes(Encoding.PEM).decode("ascii")
+def _read_leaf(path: Path) -> str | None:
+    try:
+        return x509.load_pem_x509_certificate(path.read_bytes()).public_bytes(Encoding.PEM).decode("ascii")
+    except (OSError, ValueError):
+        # The extension's own word for "not known"; the handshake has already gone well without our reading.
+        return None
 
 
 @lru_cache(maxsize=1)
