@@ -1,11 +1,13 @@
 """ASGI without a server: one scope in, what the app sent out."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from starlette.types import ASGIApp, Message
+
+from keyfob.request import Request, find_host
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,11 @@ def make_tls(chain: Iterable[str]) -> dict[str, Any]:
         "tls_version": 0x0304,
         "cipher_suite": 0x1301,
     }
+
+
+def make_request(scope: Mapping[str, Any], at: float = 0) -> Request:
+    """What the ASGI skin makes of a scope."""
+    return Request(scope, find_host(scope["headers"]), at)
 
 
 def ask(app: ASGIApp, scope: dict[str, Any], *, events: Sequence[Message] | None = None) -> Answer:

@@ -9,13 +9,12 @@ from pathlib import Path
 import pytest
 
 from certificates import make_authority, make_leaf
-from exchanges import make_scope
+from exchanges import make_request, make_scope
 from keyfob import ClientCertificate, Reason, load_gate
 from keyfob.cli.serve import serve_command
 from keyfob.pki import open_home
 from keyfob.policy import SELECTORS, Allow, PolicyDecision
 from keyfob.refusal import WORDS
-from keyfob.request import Request
 from servers import environment, find_port, running
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
@@ -60,7 +59,7 @@ def test_the_shown_configuration_loads_and_works(tmp_path: Path) -> None:
     gate = load_gate(tmp_path / "access.toml")
     now = leaf.certificate.not_valid_before_utc.timestamp() + 1
     for host in ("money.example.com", "money.local", "192.0.2.7"):
-        assert isinstance(gate.check(Request(make_scope([leaf.pem], host=host), now)), Allow)
+        assert isinstance(gate.check(make_request(make_scope([leaf.pem], host=host), now)), Allow)
 
 
 def test_every_reason_stands_in_the_table_with_its_status() -> None:

@@ -63,6 +63,7 @@ class Gate:
     def __init__(self, source: Source, sites: Mapping[str, Site], roots: Roots, default: Site | None = None) -> None:
         self.source = source
         self.roots = roots
+        self._chain = source.chain
         self._sites = dict(sites)
         self._default = default
 
@@ -76,7 +77,7 @@ class Gate:
             return Deny(Reason.HOST_UNKNOWN, "", "", UNSEEN)
         presented: Chain = ()
         try:
-            presented = self.source.chain(request)
+            presented = self._chain(request)
             known = site.known.get(presented)
             if known is None or not known.not_before <= request.at <= known.not_after:
                 known = site.meet(request, presented)

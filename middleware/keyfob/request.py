@@ -4,7 +4,7 @@ import ipaddress
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -18,29 +18,17 @@ _HOST = re.compile(
 )
 
 
-class Request:
-    """One request or WebSocket handshake, as the gate sees it. Not to be changed once made.
+class Request(NamedTuple):
+    """One request or WebSocket handshake, as the gate sees it.
 
     `scope` speaks ASGI's vocabulary whatever the server does: `type`, `method`, `path`, `headers` (lower-case names),
-    `client` and `extensions`. `host` is normalised by `parse_host`, or None where the request names none or more than
-    one. `at` is the moment of the request in seconds since the epoch, UTC.
+    `client` and `extensions`. `host` is what `find_host` makes of the headers. `at` is the moment of the request in
+    seconds since the epoch, UTC.
     """
 
-    __slots__ = ("at", "host", "scope")
-
-    def __init__(self, scope: Mapping[str, Any], at: float) -> None:
-        self.scope = scope
-        self.at = at
-        self.host = None
-        # RFC 9110 section 7.2 allows exactly one Host field. Written out here, because this runs on every request.
-        found = None
-        for name, value in scope["headers"]:
-            if name == b"host":
-                if found is not None:
-                    return
-                found = value
-        if found is not None:
-            self.host = parse_host(found)
+    scope: Mapping[str, Any]
+    host: str | None
+    at: float
 
     @property
     def is_websocket(self) -> bool:
@@ -73,6 +61,20 @@ class Request:
         recorded = (self.scope.get("extensions") or {}).get(SOCKET_PEER)
         client = recorded["client"] if recorded else self.scope.get("client")
         return str(client[0]) if client else None
+
+
+def find_host(headers: Headers) -> str | None:
+    """The one host that the headers name, normalised by `parse_host`.
+
+    None if they name none, or one twice: RFC 9110 section 7.2 allows exactly one Host field.
+    """
+    found = None
+    for name, value in headers:
+        if name == b"host":
+            if found is not None:
+                return None
+            found = value
+    return None if found is None else parse_host(found)
 
 
 @lru_cache(maxsize=1024)

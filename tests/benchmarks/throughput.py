@@ -10,10 +10,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from check import CONFIG, HEADERS
+from check import CONFIG
 
 from certificates import make_authority, make_leaf, make_server
-from servers import find_port, keyfob, running
+from servers import find_port, keyfob, make_client, running
 
 ROUNDS, REQUESTS, CONNECTIONS, LIMIT = 151, 40, 8, 0.95
 
@@ -30,13 +30,13 @@ async def app(scope, receive, send):
                 return
 """
 
-REQUEST = b"GET / HTTP/1.1\r\nhost: money.example.com\r\n%b\r\n" % b"".join(b"%b: %b\r\n" % pair for pair in HEADERS)
+# What curl sends.
+REQUEST = b"GET / HTTP/1.1\r\nHost: money.example.com\r\nUser-Agent: curl/8.5.0\r\nAccept: */*\r\n\r\n"
 
 
 def connect(port: int, folder: Path) -> ssl.SSLSocket:
     """A connection that shows the device's certificate."""
-    context = ssl.create_default_context(cafile=folder / "ca.pem")
-    context.load_cert_chain(folder / "device.pem", folder / "device-key.pem")
+    context = make_client(folder / "ca.pem", folder / "device.pem", folder / "device-key.pem")
     return context.wrap_socket(socket.create_connection(("127.0.0.1", port)), server_hostname="localhost")
 
 

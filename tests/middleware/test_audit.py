@@ -6,7 +6,7 @@ import logging
 import pytest
 
 from certificates import make_authority, make_leaf, make_name
-from exchanges import make_scope
+from exchanges import make_request, make_scope
 from keyfob.audit import record_handshake, record_refusal
 from keyfob.certificate import ClientCertificate
 from keyfob.errors import Missing, Reason, Untrusted
@@ -28,7 +28,7 @@ def record(decision: Deny, request: Request, caplog: pytest.LogCaptureFixture) -
 def test_a_refusal_tells_everything_that_is_known(caplog: pytest.LogCaptureFixture) -> None:
     """Who, where, when, what was asked, and why not."""
     decision = Deny(Reason.NO_MATCHING_POLICY, "Budget", "", Identity(CERTIFICATE, None, (CERTIFICATE.pem,)))
-    said = record(decision, Request(make_scope(path="/admin"), 1_800_000_000.25), caplog)
+    said = record(decision, make_request(make_scope(path="/admin"), 1_800_000_000.25), caplog)
     said.pop("request_id")
     assert said == {
         "time": "2027-01-15T08:00:00.250+00:00",
@@ -51,7 +51,7 @@ def test_a_refusal_tells_everything_that_is_known(caplog: pytest.LogCaptureFixtu
 def test_the_certificates_own_trouble_is_told(caplog: pytest.LogCaptureFixture) -> None:
     """The detail is for the log alone."""
     identity = Identity(None, Untrusted("CN=x: no path", "ask"), ("pem",))
-    said = record(Deny(Reason.CERTIFICATE_UNTRUSTED, "Budget", "", identity), Request(make_scope(), 0), caplog)
+    said = record(Deny(Reason.CERTIFICATE_UNTRUSTED, "Budget", "", identity), make_request(make_scope(), 0), caplog)
     assert (said["certificate_reason"], said["detail"]) == ("certificate-untrusted", "CN=x: no path; hint: ask")
 
 
@@ -61,7 +61,7 @@ def test_nothing_sent_can_forge_a_line(caplog: pytest.LogCaptureFixture) -> None
     named = ClientCertificate(make_leaf(make_authority(), make_name("evil\n\x1b[31m\u202e")).certificate, [])
     scope = make_scope(path=hostile + "y" * 5000, method="GET\n")
     decision = Deny(Reason.NO_MATCHING_POLICY, "Budget", "", Identity(named, None, ()))
-    said = record(decision, Request(scope, 0), caplog)
+    said = record(decision, make_request(scope, 0), caplog)
     [line] = [each.getMessage() for each in caplog.records]
     assert line.isascii()
     assert line.isprintable()
@@ -73,7 +73,7 @@ def test_nothing_sent_can_forge_a_line(caplog: pytest.LogCaptureFixture) -> None
 def test_each_refusal_has_its_own_id(caplog: pytest.LogCaptureFixture) -> None:
     """So that the number on somebody's screen finds one line."""
     decision = Deny(Reason.HOST_UNKNOWN, "", "", Identity(None, Missing("-"), ()))
-    assert len({record_refusal(decision, Request(make_scope(), 0)) for _ in range(100)}) == 100
+    assert len({record_refusal(decision, make_request(make_scope(), 0)) for _ in range(100)}) == 100
 
 
 def test_a_handshake_that_openssl_ended_is_recorded(caplog: pytest.LogCaptureFixture) -> None:

@@ -9,11 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from certificates import make_authority, make_leaf
-from exchanges import make_scope
+from exchanges import make_request, make_scope
 from keyfob.config import load_gate
 from keyfob.errors import ConfigError, Problem
 from keyfob.policy import Allow, Deny
-from keyfob.request import Request
 
 ROOT, OTHER = make_authority("Root"), make_authority("Other")
 LEAF, SECOND = make_leaf(ROOT), make_leaf(ROOT, "Second device")
@@ -60,7 +59,7 @@ def problems(tmp_path: Path, content: object) -> list[Problem]:
 
 
 def check(gate: Any, *chain: str, host: str = "money.example.com") -> object:
-    return gate.check(Request(make_scope(chain, host=host), NOW))
+    return gate.check(make_request(make_scope(chain, host=host), NOW))
 
 
 def test_the_plans_example_works(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 import keyfob.gate
 from certificates import DAY, make_authority, make_leaf
-from exchanges import make_scope
+from exchanges import make_request, make_scope
 from keyfob.errors import Reason
 from keyfob.gate import Gate, Site
 from keyfob.policy import SELECTORS, Allow, Application, Deny, Policy, PolicyDecision
@@ -43,7 +43,7 @@ def gate(default: Site | None = None) -> Gate:
 
 
 def request(*chain: str, host: str | None = "money.example.com", at: float | None = None) -> Request:
-    return Request(make_scope(chain, host=host), time.time() if at is None else at)
+    return make_request(make_scope(chain, host=host), time.time() if at is None else at)
 
 
 @pytest.fixture
@@ -171,8 +171,8 @@ def test_rules_about_the_request_are_asked_every_time() -> None:
     policy = Policy("root only", PolicyDecision.NON_IDENTITY, (test,), looks_at_request=True)
     place = Site(Application("Budget", [policy]), Verifier(trusting(ROOT)))
     door = Gate(TLSSource(), {"money.example.com": place}, trusting(ROOT))
-    assert isinstance(door.check(Request(make_scope([LEAF.pem]), time.time())), Allow)
-    assert isinstance(door.check(Request(make_scope([LEAF.pem], path="/admin"), time.time())), Deny)
+    assert isinstance(door.check(make_request(make_scope([LEAF.pem]), time.time())), Allow)
+    assert isinstance(door.check(make_request(make_scope([LEAF.pem], path="/admin"), time.time())), Deny)
     assert asked == ["/", "/admin"]
 
 

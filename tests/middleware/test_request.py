@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyfob.request import SOCKET_PEER, Request, parse_host
+from exchanges import make_request
+from keyfob.request import SOCKET_PEER, parse_host
 
 
 @pytest.mark.parametrize(
@@ -66,7 +67,7 @@ def test_two_hosts_are_no_host() -> None:
     """RFC 9110 section 7.2: a request names one host; with two, a proxy and the app may each take another."""
     host, other = (b"host", b"a"), (b"accept", b"*/*")
     for headers, expected in (([host, other, host], None), ([other], None), ([], None), ([other, host], "a")):
-        assert Request({"type": "http", "path": "/", "headers": headers}, 0).host == expected
+        assert make_request({"type": "http", "path": "/", "headers": headers}, 0).host == expected
 
 
 @given(st.binary(max_size=64))
@@ -79,13 +80,13 @@ def test_any_bytes_are_a_clean_host_or_none(value: bytes) -> None:
 def test_the_recorded_socket_peer_wins_over_the_client() -> None:
     """`client` may have been rewritten from a header; what our server recorded cannot have been."""
     scope = {"type": "http", "headers": [], "path": "/", "client": ("203.0.113.9", 0)}
-    assert Request(scope, 0).peer == "203.0.113.9"
-    assert Request({**scope, "extensions": {SOCKET_PEER: {"client": ("127.0.0.1", 5)}}}, 0).peer == "127.0.0.1"
-    assert Request({**scope, "extensions": {SOCKET_PEER: {"client": None}}}, 0).peer is None
-    assert Request({**scope, "client": None}, 0).peer is None
+    assert make_request(scope, 0).peer == "203.0.113.9"
+    assert make_request({**scope, "extensions": {SOCKET_PEER: {"client": ("127.0.0.1", 5)}}}, 0).peer == "127.0.0.1"
+    assert make_request({**scope, "extensions": {SOCKET_PEER: {"client": None}}}, 0).peer is None
+    assert make_request({**scope, "client": None}, 0).peer is None
 
 
 def test_a_websocket_handshake_is_a_get() -> None:
     """RFC 6455 section 4.1; ASGI gives WebSocket scopes no method."""
-    request = Request({"type": "websocket", "headers": [], "path": "/live"}, 0)
+    request = make_request({"type": "websocket", "headers": [], "path": "/live"}, 0)
     assert (request.is_websocket, request.method, request.path) == (True, "GET", "/live")

@@ -1,7 +1,6 @@
 """Starts an app behind the gate on uvicorn."""
 
 import errno
-import gc
 import os
 import socket
 from collections.abc import Callable
@@ -99,9 +98,6 @@ class _Server(Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
-            # What start-up made stays until the end; the garbage collector need not walk over it at every request.
-            gc.collect()
-            gc.freeze()
             self._ready()
 
 

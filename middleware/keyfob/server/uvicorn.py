@@ -21,6 +21,7 @@ from keyfob.certificate import read_pem
 from keyfob.errors import Malformed, ServeError
 from keyfob.request import SOCKET_PEER
 from keyfob.server.context import ServerContext
+from keyfob.server.transport import GatheringTransport
 
 if TYPE_CHECKING:
     import asyncio
@@ -42,8 +43,12 @@ class _Connection:
 
     app: App
     config: "Config"
+    loop: "asyncio.AbstractEventLoop"
 
     def connection_made(self, transport: "asyncio.Transport") -> None:
+        # A WebSocket takes over the transport of the HTTP connection that it began as.
+        if not isinstance(transport, GatheringTransport):
+            transport = GatheringTransport(transport, self.loop)
         super().connection_made(transport)  # type: ignore[misc]
         self.app = _announce(self.app, describe_connection(transport, self.config.ssl_certfile))
 
@@ -139,6 +144,10 @@ class H11Protocol(_Connection, UvicornH11Protocol):  # type: ignore[misc]
     """HTTP/1.1 in Python alone."""
 
 
+# By name, because super() costs a look-up for every piece of every request.
+_receive = AutoHTTPProtocol.data_received
+
+
 class HTTPProtocol(_Connection, AutoHTTPProtocol):  # type: ignore[misc, valid-type]
     """HTTP/1.1 on httptools where it is installed, on h11 otherwise.
 
@@ -149,11 +158,14 @@ class HTTPProtocol(_Connection, AutoHTTPProtocol):  # type: ignore[misc, valid-t
     _head = 0
 
     def data_received(self, data: bytes) -> None:
-        super().data_received(data)
+        _receive(self, data)
         # The parser writes the method into the scope once the head is complete.
-        if self.scope is not None and "method" in self.scope:
+        if "method" not in (self.scope or ()):
+            self._count(data)
+        elif self._head:
             self._head = 0
-            return
+
+    def _count(self, data: bytes) -> None:
         self._head += len(data)
         if self._head > LONGEST_HEAD and not self.transport.is_closing():
             self.transport.write(b"HTTP/1.1 431 Request Header Fields Too Large\r\n" + _LAST_ANSWER)

@@ -18,12 +18,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, pkcs12
 
 from certificates import DAY, SERVER, Pair, make_authority, make_leaf, make_server
+from exchanges import make_request
 from keyfob import load_gate
 from keyfob.errors import PKIError, Reason
 from keyfob.pki import Authority, Home, open_home
 from keyfob.pki.home import DEVICE_NAME, unnamed_hosts
 from keyfob.policy import Allow, Decision, Deny
-from keyfob.request import Request
 from servers import find_program
 
 HOSTS = ["localhost", "127.0.0.1", "::1", "box.local"]
@@ -386,7 +386,7 @@ def check(home: Home, chain: Sequence[str], host: str = "localhost") -> Decision
         "headers": [(b"host", (f"[{host}]" if ":" in host else host).encode() + b":8443")],
         "extensions": {"tls": {"client_cert_chain": chain, "client_cert_error": None}},
     }
-    return load_gate(home.config).check(Request(scope, time.time()))
+    return load_gate(home.config).check(make_request(scope, time.time()))
 
 
 @pytest.mark.parametrize("host", HOSTS)

@@ -4,12 +4,11 @@ import itertools
 
 import pytest
 
-from exchanges import make_scope
+from exchanges import make_request, make_scope
 from keyfob.errors import Expired, Missing, Reason
 from keyfob.policy import Allow, Application, Deny, Identity, Policy, PolicyDecision
-from keyfob.request import Request
 
-REQUEST = Request(make_scope(), 0)
+REQUEST = make_request(make_scope(), 0)
 NOBODY = Identity(None, Missing("-"), ())
 BYPASS, NON_IDENTITY, DENY = PolicyDecision.BYPASS, PolicyDecision.NON_IDENTITY, PolicyDecision.DENY
 

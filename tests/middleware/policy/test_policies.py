@@ -4,12 +4,12 @@ import itertools
 
 import pytest
 
-from exchanges import make_scope
+from exchanges import make_request, make_scope
 from keyfob.errors import Missing
 from keyfob.policy import Identity, Policy, PolicyDecision, Test
 from keyfob.request import Request
 
-REQUEST = Request(make_scope(), 0)
+REQUEST = make_request(make_scope(), 0)
 NOBODY = Identity(None, Missing("-"), ())
 
 

@@ -4,14 +4,13 @@ import pytest
 from pydantic import ValidationError
 
 from certificates import make_authority, make_leaf, make_name
-from exchanges import make_scope
+from exchanges import make_request, make_scope
 from keyfob.certificate import ClientCertificate
 from keyfob.errors import Missing
 from keyfob.policy import SELECTORS, Identity
-from keyfob.request import Request
 
 ROOT = make_authority()
-REQUEST = Request(make_scope(), 0)
+REQUEST = make_request(make_scope(), 0)
 NOBODY = Identity(None, Missing("-"), ())
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from exchanges import make_request
 from keyfob.errors import CertificateError, Missing, NotRequested, Untrusted
 from keyfob.request import Request
 from keyfob.sources.tls import TLSSource
@@ -12,7 +13,7 @@ from keyfob.sources.tls import TLSSource
 
 def request(extensions: dict[str, Any] | None) -> Request:
     scope: dict[str, Any] = {"type": "http", "method": "GET", "path": "/", "headers": []}
-    return Request(scope if extensions is None else {**scope, "extensions": extensions}, 0)
+    return make_request(scope if extensions is None else {**scope, "extensions": extensions}, 0)
 
 
 @pytest.mark.parametrize("kind", [list, tuple, iter, lambda chain: (each for each in chain)])
