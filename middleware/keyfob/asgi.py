@@ -2,7 +2,6 @@
 
 import asyncio
 import inspect
-import logging
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
@@ -21,8 +20,6 @@ from keyfob.policy import Allow, Deny, Identity
 from keyfob.refusal import compose_refusal, find_accept
 from keyfob.request import Request, find_host
 from keyfob.sources.tls import CURE, TLSSource
-
-LOGGER = logging.getLogger("keyfob")
 
 # Where the identity of an admitted request stands in its scope. Only this module writes and reads it.
 KEY = "keyfob.identity"
@@ -93,11 +90,10 @@ class AccessMiddleware:
                 scope["auth"], scope["user"] = _NOTHING, _NOBODY
             else:
                 scope["auth"], scope["user"] = _CERTIFICATE, certificate.device
-            # The specification makes the state the request's own, where there is one.
-            if "state" in scope:
-                scope["state"]["client_certificate"] = certificate
-            else:
-                scope["state"] = {"client_certificate": certificate}
+            # A state of its own: a server that shared one among requests would show each the other's certificate.
+            state = scope.get("state")
+            mine = {"client_certificate": certificate}
+            scope["state"] = {**state, **mine} if state else mine
             return self.app(scope, receive, send)
         return _refuse(decision, request, receive, send)
 

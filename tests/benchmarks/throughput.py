@@ -1,4 +1,8 @@
-"""Requests per second through uvicorn with TLS and keep-alive: behind the gate, against the same app without it."""
+"""Requests per second through uvicorn with TLS and keep-alive: behind the gate, against the same app without it.
+
+Without it there are two sides: uvicorn as it comes, and uvicorn with keyfob's protocol classes, which send an answer in
+fewer writes. The limit holds against the first, which is what people have; the second shows the gate's own share.
+"""
 
 import contextlib
 import socket
@@ -71,28 +75,34 @@ def _write_files(folder: Path) -> None:
     (folder / "bare.py").write_text(APP, encoding="utf-8")
 
 
+def _start(stack: contextlib.ExitStack, folder: Path, command: Sequence[str]) -> list[ssl.SSLSocket]:
+    """A server of its own, and connections to it that have been used once."""
+    port = find_port()
+    stack.enter_context(running([*command, "--port", str(port)], port, folder))
+    connections = [stack.enter_context(connect(port, folder)) for _ in range(CONNECTIONS)]
+    count_per_second(connections)
+    return connections
+
+
 def measure() -> bool:
-    """Prints both sides and the median of the ratios of neighbouring rounds."""
+    """Prints the three sides, and the medians of the ratios of neighbouring rounds."""
+    files = ["--certificate", "server.pem", "--key", "server-key.pem"]
+    guarded = keyfob("serve", "bare:app", "--config", "access.toml", *files)
+    stock = [sys.executable, "-m", "uvicorn", "bare:app", "--no-access-log", "--no-proxy-headers", "--log-level"]
+    stock += ["warning", "--ssl-certfile", "server.pem", "--ssl-keyfile", "server-key.pem"]
+    stock += ["--ssl-ca-certs", "ca.pem", "--ssl-cert-reqs", "1"]
+    protocols = ["--http", "keyfob.server.uvicorn:HTTPProtocol", "--ws", "keyfob.server.uvicorn:WebSocketProtocol"]
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
-        folder = Path(name)
-        _write_files(folder)
-        files = ["--certificate", "server.pem", "--key", "server-key.pem"]
-        gate, bare = find_port(), find_port()
-        guarded = keyfob("serve", "bare:app", "--config", "access.toml", *files, "--port", str(gate))
-        stock = [sys.executable, "-m", "uvicorn", "bare:app", "--port", str(bare), "--no-access-log"]
-        stock += ["--no-proxy-headers", "--log-level", "warning", "--ssl-certfile", "server.pem"]
-        stock += ["--ssl-keyfile", "server-key.pem", "--ssl-ca-certs", "ca.pem", "--ssl-cert-reqs", "1"]
-        stack.enter_context(running(guarded, gate, folder))
-        stack.enter_context(running(stock, bare, folder))
-        with_gate, without = (
-            [stack.enter_context(connect(port, folder)) for _ in range(CONNECTIONS)] for port in (gate, bare)
-        )
-        for connections in (with_gate, without):
-            count_per_second(connections)
-        rounds = [(count_per_second(with_gate), count_per_second(without)) for _ in range(ROUNDS)]
-    ratio = statistics.median(ours / theirs for ours, theirs in rounds)
+        _write_files(Path(name))
+        sides = [_start(stack, Path(name), command) for command in (stock, [*stock, *protocols], guarded)]
+        rounds = [[count_per_second(connections) for connections in sides] for _ in range(ROUNDS)]
+    theirs, ungated, ours = (statistics.median(side) for side in zip(*rounds, strict=True))
+    ratio = statistics.median(each[2] / each[0] for each in rounds)
+    share = statistics.median(each[2] / each[1] for each in rounds)
     print(f"throughput: uvicorn, TLS, {CONNECTIONS} connections, {ROUNDS} rounds of {REQUESTS * CONNECTIONS} requests")
-    print(f"  stock uvicorn, the app alone   {statistics.median(theirs for _, theirs in rounds):7.0f} requests/s")
-    print(f"  keyfob serve, the same app     {statistics.median(ours for ours, _ in rounds):7.0f} requests/s")
-    print(f"  ratio                          {ratio:7.2f}    (limit {LIMIT}: {'met' if ratio >= LIMIT else 'MISSED'})")
+    print(f"  uvicorn, the app alone         {theirs:7.0f} requests/s")
+    print(f"  the same, keyfob's protocols   {ungated:7.0f} requests/s")
+    print(f"  keyfob serve, the same app     {ours:7.0f} requests/s")
+    print(f"  ratio to uvicorn               {ratio:7.2f}    (limit {LIMIT}: {'met' if ratio >= LIMIT else 'MISSED'})")
+    print(f"  ratio to keyfob's protocols    {share:7.2f}    (the gate's own share)")
     return ratio >= LIMIT

@@ -189,6 +189,18 @@ def test_the_state_of_the_lifespan_stays(roots: Path) -> None:
     assert [scope["state"]["client_certificate"].common_name for scope in app.scopes] == ["Rhea Group"] * 2
 
 
+def test_a_state_that_a_server_shares_shows_nobody_elses_certificate(roots: Path) -> None:
+    """The specification makes the state each request's own; not every server does."""
+    app = Recorder()
+    door = AccessMiddleware(app, roots=roots)
+    shared = {"pool": "a pool"}
+    for leaf in (LEAF, SECOND):
+        ask(door, make_scope([leaf.pem], state=shared))
+    names = [scope["state"]["client_certificate"].common_name for scope in app.scopes]
+    assert names == ["Rhea Group", "Second device"]
+    assert shared == {"pool": "a pool"}
+
+
 def test_servers_take_it_for_asgi_3(roots: Path) -> None:
     """uvicorn asks whether an app's call is a coroutine function, and takes everything else for ASGI 2."""
     from uvicorn import Config
