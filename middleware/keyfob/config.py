@@ -2,6 +2,7 @@
 
 import json
 import tomllib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from enum import StrEnum
@@ -158,7 +159,7 @@ def _read_document(path: Path) -> object:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(str(path), [Problem("", f"cannot be read: {error}", "name a text file in UTF-8")]) from error
     try:
-        return json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+        return json.loads(text, object_pairs_hook=_once) if path.suffix == ".json" else tomllib.loads(text)
     except RecursionError:
         raise ConfigError(str(path), [Problem("", "is nested too deeply", "write it as the README shows")]) from None
     except ValueError as error:
@@ -166,6 +167,15 @@ def _read_document(path: Path) -> object:
         raise ConfigError(
             str(path), [Problem("", f"is not {kind}: {error}", "mend it there, or move the file away")]
         ) from error
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object in which no key stands twice: RFC 8259 leaves open which of them would count."""
+    table = dict(pairs)
+    if len(table) != len(pairs):
+        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        raise ValueError(f"the key {twice!r} stands twice in one object")
+    return table
 
 
 def _build(source: str, raw: object, folder: Path) -> Gate:
@@ -198,8 +208,9 @@ def _roots_by_host(document: _Document, folder: Path, problems: list[Problem]) -
 def _read_roots(path: Path, place: str, problems: list[Problem]) -> Roots:
     try:
         return read_roots(path.read_bytes())
-    except OSError as error:
-        problems.append(Problem(place, f"{path} cannot be read: {error.strerror}"))
+    except (OSError, ValueError) as error:  # A path with a NUL in it is a ValueError.
+        said = getattr(error, "strerror", None) or str(error)
+        problems.append(Problem(place, f"{path!s} cannot be read: {said}", "name the CA's PEM file"))
     except UnusableRoots as error:
         problems.append(Problem(place, f"{path}: {error.message}", error.hint))
     return Roots((), ())

@@ -235,6 +235,15 @@ BROKEN: dict[str, tuple[Any, str, str]] = {
         "root_certificates[0].certificate",
         "not a PEM file",
     ),
+    "a file's name with a NUL": (
+        document(
+            root_certificates=[
+                {"name": "x", "certificate": "ca\0.pem", "associated_hostnames": ["money.example.com"]},
+            ]
+        ),
+        "root_certificates[0].certificate",
+        "cannot be read",
+    ),
     "not a table": ([], "", "valid dictionary"),
     "a list for a text": (document(applications=[application(name=["Budget"])]), "applications[0].name", "string"),
 }
@@ -271,6 +280,8 @@ def test_all_problems_are_reported_at_once(tmp_path: Path) -> None:
         ("access.json", b"{", "is not JSON"),
         ("access.toml", b"\xff\xfe", "cannot be read"),
         ("access.json", b"[" * 200_000, "nested"),
+        ("access.json", b'{"source": {"kind": "tls"}, "source": {"kind": "tls"}}', "'source' stands twice"),
+        ("access.toml", b"source = 1\nsource = 2\n", "is not TOML"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_one_problem(tmp_path: Path, name: str, content: bytes, message: str) -> None:
