@@ -36,8 +36,8 @@ clean:
 	rm -rf $(VENV)
 
 $(BIN)/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "error: keyfob needs Python 3.11 or newer" >&2; \
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	  { echo "error: keyfob needs Python 3.11 or newer, and $(PYTHON) is not" >&2; \
 	    echo "hint: name one, as in: make run PYTHON=python3.12" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 

@@ -91,7 +91,8 @@ def _wait(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
 
 def keyfob(*arguments: str | Path) -> list[str]:
     """The command line of `keyfob`, run by this very interpreter."""
-    return [sys.executable, "-c", "from keyfob.cli.main import main; main()", *map(str, arguments)]
+    # -P, because Python 3.13.0 cannot start in a folder that is gone; the command itself can.
+    return [sys.executable, "-P", "-c", "from keyfob.cli.entry import main; main()", *map(str, arguments)]
 
 
 def make_client(

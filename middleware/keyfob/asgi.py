@@ -109,18 +109,17 @@ class AccessMiddleware:
     def _find_trouble(self, receive: Receive) -> KeyfobError | None:
         if isinstance(self.gate, ClosedGate):
             return self.gate.error
-        if isinstance(self.gate.source, TLSSource) and _asks_for_certificates(receive) is False:
-            return NotRequested(
-                "the certificate source is tls, but this server never asks for a client certificate", CURE
-            )
+        if isinstance(self.gate.source, TLSSource):
+            what = _find_what_uvicorn_lacks(receive, with_roots=bool(self.gate.roots.anchors))
+            return NotRequested(f"the certificate source is tls, but this server {what}", CURE) if what else None
         return None
 
 
 def client_certificate(connection: object) -> ClientCertificate | None:
     """The verified certificate behind a Starlette request or WebSocket, or an ASGI scope.
 
-    None when the request was let in without one (a bypass policy). Raises MiddlewareMissing when no AccessMiddleware
-    saw the request: then nobody has checked anything.
+    None when the request was let in without one, by a policy whose rules ask for none. Raises MiddlewareMissing when
+    no AccessMiddleware saw the request: then nobody has checked anything.
     """
     return _identity(connection).certificate
 
@@ -187,8 +186,8 @@ def _in_event_loop() -> bool:
     return True
 
 
-def _asks_for_certificates(receive: Receive) -> bool | None:
-    """Whether the server asks its clients for certificates; None where it does not let itself be asked.
+def _find_what_uvicorn_lacks(receive: Receive, *, with_roots: bool) -> str | None:
+    """Why no certificate will ever come from this server; None if one may, or if it does not let itself be asked.
 
     uvicorn's lifespan `receive` is a method of an object that holds the server's configuration, which is the only
     moment at which an app can learn of it before the first request. Other servers are judged by their requests.
@@ -197,4 +196,12 @@ def _asks_for_certificates(receive: Receive) -> bool | None:
     if config is None or not hasattr(config, "is_ssl"):
         return None
     context = getattr(config, "ssl", None)
-    return context is not None and bool(context.verify_mode)
+    if context is None or not context.verify_mode:
+        return "never asks for a client certificate"
+    if with_roots and not context.cert_store_stats()["x509_ca"]:
+        return "knows no CA to verify client certificates with"
+    for name in ("http_protocol_class", "ws_protocol_class"):
+        protocol = getattr(config, name, None)
+        if protocol is not None and not getattr(protocol, "hands_over_certificates", False):
+            return f"keeps client certificates to itself ({protocol.__name__})"
+    return None

@@ -22,6 +22,8 @@ def record_refusal(decision: Deny, request: Request) -> str:
     """
     request_id = secrets.token_hex(8)
     certificate, error = decision.identity.certificate, decision.identity.error
+    if decision.reason in {Reason.HOST_MALFORMED, Reason.HOST_UNKNOWN}:
+        error = None  # Nobody has looked for a certificate.
     LOGGER.warning(
         "%s",
         json.dumps(
@@ -32,7 +34,7 @@ def record_refusal(decision: Deny, request: Request) -> str:
                 "request_id": request_id,
                 "application": decision.application,
                 "policy": decision.policy,
-                "detail": _detail(decision),
+                "detail": _cut(str(error).replace("\n", "; ")) if error else None,
                 "common_name": _cut(certificate.common_name) if certificate else None,
                 "serial_number": f"{certificate.serial_number:x}" if certificate else None,
                 "fingerprint_sha256": certificate.fingerprint_sha256 if certificate else None,
@@ -57,13 +59,6 @@ def record_handshake(error: str) -> None:
         "detail": _cut(error),
     }
     LOGGER.warning("%s", json.dumps(said, ensure_ascii=True))
-
-
-def _detail(decision: Deny) -> str | None:
-    error = decision.identity.error
-    if error is None or decision.reason in {Reason.HOST_MALFORMED, Reason.HOST_UNKNOWN}:
-        return None
-    return _cut(str(error).replace("\n", "; "))
 
 
 def _cut(text: str | None) -> str | None:

@@ -73,6 +73,8 @@ def _one_rule(value: object) -> object:
     [(name, argument)] = value.items()
     if name not in SELECTORS:
         raise _unknown("selector", name, SELECTORS)
+    if not isinstance(argument, Mapping):
+        raise _wrong(f"what stands behind {name} is not a table", _EXAMPLES[name])
     SELECTORS[name].argument.model_validate(argument)
     return value
 
@@ -107,8 +109,10 @@ def _plain_host(value: str) -> str:
     # An IPv6 address may stand without its brackets here, but nothing may stand with a port.
     bare = value.removeprefix("[").removesuffix("]")
     host = parse_host(f"[{bare}]".encode() if ":" in bare else value.encode())
+    if "://" in value:
+        raise _wrong("a scheme is no part of a host name", "name the host alone, without scheme, port and path")
     if "/" in value:
-        raise _wrong("paths are not understood here yet", "name the host alone, without scheme and path")
+        raise _wrong("paths are not understood here yet", "name the host alone, without a path")
     if "*" in value:
         raise _wrong("wildcards are not understood here yet", "name each host")
     if host is None:
@@ -153,7 +157,8 @@ class _Document(_Table):
 
 def _read_document(path: Path) -> object:
     try:
-        text = path.read_text(encoding="utf-8")
+        # Some editors put a byte order mark before the text, where nobody can see it.
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise ConfigError(str(path), [Problem("", "there is no such file", "name an access.toml")]) from None
     except (OSError, UnicodeDecodeError) as error:
@@ -164,9 +169,7 @@ def _read_document(path: Path) -> object:
         raise ConfigError(str(path), [Problem("", "is nested too deeply", "write it as the README shows")]) from None
     except ValueError as error:
         kind = "JSON" if path.suffix == ".json" else "TOML"
-        raise ConfigError(
-            str(path), [Problem("", f"is not {kind}: {error}", "mend it there, or move the file away")]
-        ) from error
+        raise ConfigError(str(path), [Problem("", f"is not {kind}: {error}", "mend it there")]) from error
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -224,10 +227,13 @@ def _contradictions(document: _Document, trusted: Mapping[str, Roots]) -> Iterat
         for host in sorted(application.hosts):
             if owners.setdefault(host, index) != index:
                 other = document.applications[owners[host]].name
-                yield Problem(f"{place}.domain", f"{host} already belongs to the application {other!r}")
+                yield Problem(f"{place}.domain", f"{host} already belongs to the application {other!r}", _ONE_OWNER)
             if host not in trusted and any(map(_needs_certificate, application.policies)):
                 hint = "add the host to a root certificate's associated_hostnames"
                 yield Problem(f"{place}.domain", f"no root certificate is associated with {host}", hint)
+
+
+_ONE_OWNER = "name the host in one application alone"
 
 
 def _needs_certificate(policy: _Policy) -> bool:
@@ -273,15 +279,46 @@ def _explain(error: ErrorDetails) -> Problem:
     match error["type"]:
         case "extra_forbidden":
             known = _keys_at(path)
-            return Problem(
-                place, "is no key of this table", _did_you_mean(str(last), known) or f"known: {', '.join(known)}"
-            )
-        case "missing":
-            return Problem(place, "is missing")
+            hint = _did_you_mean(str(last), known) or f"known: {', '.join(known) or 'none'}"
+            return Problem(place, "is no key of this table", hint)
         case "literal_error" if place == "source.kind":
             return Problem(place, f"{error['input']!r} is no kind of source", 'write "tls"')
+        case kind if kind in _MISTAKES:
+            message, hint = _MISTAKES[kind]
+            return Problem(place, message, _EXAMPLES.get(str(last), hint))
         case _:
             return Problem(place, error["msg"], error.get("ctx", {}).get("hint", ""))
+
+
+# pydantic's kinds of mistakes that people make by hand, in words, and with a hint where the key has no example.
+_MISTAKES: Mapping[str, tuple[str, str]] = {
+    "missing": ("is missing", "see the README for an example of every table"),
+    "list_type": ("is not a list", 'write ["a", "b"]'),
+    "model_type": ("is not a table", "write { … }"),
+    "model_attributes_type": ("is not a table", "write { … }"),
+    "dict_type": ("is not a table", "write { … }"),
+    "string_type": ("is not a text", "put it in quotes"),
+    "string_too_short": ("is empty", "write what it is, or leave the rule out"),
+    "too_short": ("is empty", "it needs at least one"),
+}
+
+_EXAMPLES: Mapping[str, str] = {
+    "source": 'write [source] with kind = "tls" in it',
+    "kind": 'write kind = "tls"',
+    "applications": "write [[applications]], with two brackets",
+    "policies": "write [[applications.policies]], with two brackets",
+    "root_certificates": "write [[root_certificates]], with two brackets",
+    "include": "write include = [{ certificate = {} }]",
+    "require": "write require = [{ certificate = {} }]",
+    "exclude": 'write exclude = [{ common_name = { common_name = "Rhea Group" } }]',
+    "associated_hostnames": 'write associated_hostnames = ["money.example.com"]',
+    "self_hosted_domains": 'write self_hosted_domains = ["money.local"]',
+    "domain": 'write domain = "money.example.com"',
+    "decision": 'write decision = "non_identity"',
+    "certificate": 'write certificate = "ca.pem", or { certificate = {} } for a rule',
+    "everyone": "write { everyone = {} }",
+    "common_name": 'write { common_name = { common_name = "Rhea Group" } }',
+}
 
 
 def _place(loc: Iterable[int | str]) -> str:

@@ -31,7 +31,7 @@ WORDS: Mapping[Reason, Words] = {
     Reason.CERTIFICATE_MISSING: Words(
         401,
         "This door opens to known devices",
-        "Your browser showed no certificate. Install one on this device, then try again.",
+        "No certificate was shown. Install one on this device, then try again.",
     ),
     Reason.CERTIFICATE_NOT_REQUESTED: Words(
         401,
@@ -143,7 +143,7 @@ code {{ font: .875rem ui-monospace, monospace; overflow-wrap: anywhere; }}
 </svg>
 <h1>{title}</h1>
 <p>{advice}</p>
-<small>If you ask for help, give this number: <code>{request_id}</code></small>
+<small>If you ask for help, give this code: <code>{request_id}</code></small>
 </main>
 </body>
 </html>

@@ -12,7 +12,7 @@ from typing import Literal
 
 import pytest
 import uvicorn
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 from starlette.types import ASGIApp
 
 from browser import measure_overflow, open_browser, take_picture
@@ -156,7 +156,8 @@ def fill(page: Page, amount: str, category: str, note: str = "") -> None:
     page.fill("#amount", amount)
     page.fill("#category", category)
     page.fill("#note", note)
-    page.click("button")
+    with page.expect_navigation(wait_until="load"):
+        page.click("button")
 
 
 def test_overflow_is_measured(open_page: OpenPage) -> None:
@@ -170,7 +171,7 @@ def test_an_expense_is_entered_and_shown(
     open_page: OpenPage, workbook_path: Path, read_sheet: ReadSheet, width: int, scheme: Literal["light", "dark"]
 ) -> None:
     page = open_page(width, scheme)
-    assert page.locator("#amount:focus").count() == 1
+    expect(page.locator("#amount")).to_be_focused()
     assert measure_overflow(page) == 0
     take_picture(page, f"budget-empty-{width}-{scheme}")
     for day in range(1, 10):
@@ -179,9 +180,9 @@ def test_an_expense_is_entered_and_shown(
     fill(page, "999 999 999,99", LONG, LONG * 5)
     fill(page, "4,50", "Eating out", "Coffee with Ana ☕")
     assert page.url.endswith("/?added=12")
-    assert page.get_by_role("status").inner_text() == "Added 4.50 for Eating out"
+    expect(page.get_by_role("status")).to_have_text("Added 4.50 for Eating out")
     assert page.get_by_role("listitem").count() == 10
-    assert page.locator("#amount:focus").count() == 1
+    expect(page.locator("#amount")).to_be_focused()
     assert measure_overflow(page) == 0
     assert read_sheet()[-1][1:] == [4.5, "Eating out", "Coffee with Ana ☕", "Rhea Group"]
     take_picture(page, f"budget-added-{width}-{scheme}")
@@ -196,7 +197,7 @@ def test_mistakes_are_shown_beside_their_fields(
     assert page.get_by_role("alert").get_by_role("link").count() == 2
     assert page.input_value("#amount") == "1,234"
     assert page.input_value("#note") == LONG * 4
-    assert page.locator("#amount:focus").count() == 1
+    expect(page.locator("#amount")).to_be_focused()
     assert page.get_by_label("Category").get_attribute("aria-describedby") == "category-message"
     assert measure_overflow(page) == 0
     assert read_sheet() == []
@@ -223,7 +224,7 @@ def test_a_wrong_address_leads_back(open_page: OpenPage, width: int, scheme: Lit
     assert measure_overflow(page) == 0
     take_picture(page, f"budget-not-found-{width}-{scheme}")
     page.get_by_role("link").click()
-    assert page.get_by_role("button").inner_text() == "Add expense"
+    expect(page.get_by_role("button")).to_have_text("Add expense")
 
 
 @pytest.mark.parametrize("width", [320, 375])

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 from python_calamine import CalamineWorkbook
 
 from browser import measure_overflow, open_browser, take_picture
@@ -54,8 +54,9 @@ def test_a_known_device_adds_an_expense(
     page.fill("#amount", "4,50")
     page.fill("#category", "Coffee")
     page.fill("#note", theme)
-    page.click("button")
-    assert page.get_by_role("status").inner_text() == "Added 4.50 for Coffee"
+    with page.expect_navigation(wait_until="load"):
+        page.click("button")
+    expect(page.get_by_role("status")).to_have_text("Added 4.50 for Coffee")
     context.close()
     with CalamineWorkbook.from_path(home.folder / "budget.xlsx") as book:
         assert book.get_sheet_by_name("Expenses").to_python()[-1][1:] == [4.5, "Coffee", theme, "My iPhone"]

@@ -1,6 +1,5 @@
 """asgi: the skin that applications meet."""
 
-import asyncio
 import json
 import logging
 from pathlib import Path
@@ -13,7 +12,7 @@ from starlette.middleware import Middleware
 from starlette.requests import Request as StarletteRequest
 from starlette.responses import JSONResponse
 from starlette.routing import Route
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from certificates import make_authority, make_leaf
@@ -328,36 +327,3 @@ def test_half_an_instruction_is_refused_at_start_up(arguments: dict[str, Any], r
     arguments = {name: str(roots) if value == "ca.pem" else value for name, value in arguments.items()}
     with pytest.raises(ConfigError):
         AccessMiddleware(Recorder(), **arguments)
-
-
-class UvicornsLifespan:
-    """What uvicorn's lifespan `receive` is bound to."""
-
-    def __init__(self, *, verify_mode: int | None) -> None:
-        context = None if verify_mode is None else type("Context", (), {"verify_mode": verify_mode})()
-        self.config = type("Config", (), {"is_ssl": context is not None, "ssl": context})()
-        self.sent: list[Message] = []
-
-    async def receive(self) -> Message:
-        return {"type": "lifespan.startup"}
-
-    async def send(self, message: Message) -> None:
-        self.sent.append(message)
-
-
-@pytest.mark.parametrize(("verify_mode", "starts"), [(None, False), (0, False), (1, True), (2, True)])
-def test_a_server_that_never_asks_does_not_start(roots: Path, verify_mode: int | None, starts: bool) -> None:
-    """Plain HTTP, or TLS without client certificates: every visitor would be refused, so say it before the first."""
-    app, server = Recorder(), UvicornsLifespan(verify_mode=verify_mode)
-    door = AccessMiddleware(app, roots=roots)
-
-    async def start() -> None:
-        await door({"type": "lifespan"}, server.receive, server.send)
-
-    asyncio.run(start())
-    assert bool(app.scopes) is starts
-    if not starts:
-        [message] = server.sent
-        assert message["type"] == "lifespan.startup.failed"
-        assert "never asks" in message["message"]
-        assert "hint: start the app with `keyfob serve`" in message["message"]

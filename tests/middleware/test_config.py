@@ -155,12 +155,16 @@ BROKEN: dict[str, tuple[Any, str, str]] = {
     "no source": ({k: v for k, v in document().items() if k != "source"}, "source", "is missing"),
     "unknown kind": (document(source={"kind": "header"}), "source.kind", "no kind of source"),
     "unknown top-level key": (document(applicatons=[]), "applicatons", "is no key"),
-    "no applications": (document(applications=[]), "applications", "at least 1"),
-    "no policies": (document(applications=[application(policies=[])]), "applications[0].policies", "at least 1"),
+    "no applications": (document(applications=[]), "applications", "write [[applications]]"),
+    "no policies": (
+        document(applications=[application(policies=[])]),
+        "applications[0].policies",
+        "write [[applications.policies]]",
+    ),
     "no include": (
         document(applications=[application(policies=[policy(include=[])])]),
         "applications[0].policies[0].include",
-        "at least 1",
+        "is empty",
     ),
     "allow": (
         document(applications=[application(policies=[policy(decision="allow")])]),
@@ -195,7 +199,7 @@ BROKEN: dict[str, tuple[Any, str, str]] = {
     "number for a name": (
         document(applications=[application(policies=[policy(include=[{"common_name": {"common_name": 5}}])])]),
         "applications[0].policies[0].include[0].common_name",
-        "valid string",
+        "is not a text",
     ),
     "path in the domain": (document(applications=[application(domain="money.example.com/admin")]), "domain", "paths"),
     "wildcard domain": (document(applications=[application(domain="*.example.com")]), "domain", "wildcards"),
@@ -203,7 +207,7 @@ BROKEN: dict[str, tuple[Any, str, str]] = {
     "scheme in the domain": (
         document(applications=[application(domain="https://money.example.com")]),
         "domain",
-        "paths",
+        "a scheme",
     ),
     "empty domain": (document(applications=[application(domain="")]), "domain", "not a host name"),
     "address with a port": (document(applications=[application(domain="[::1]:8443")]), "domain", "not a host name"),
@@ -244,8 +248,28 @@ BROKEN: dict[str, tuple[Any, str, str]] = {
         "root_certificates[0].certificate",
         "cannot be read",
     ),
-    "not a table": ([], "", "valid dictionary"),
-    "a list for a text": (document(applications=[application(name=["Budget"])]), "applications[0].name", "string"),
+    "one bracket too few": (
+        document(applications={"name": "Budget"}),
+        "applications",
+        "write [[applications]], with two brackets",
+    ),
+    "a name where a selector's table belongs": (
+        document(applications=[application(policies=[policy(require=[{"common_name": "My iPhone"}])])]),
+        "applications[0].policies[0].require[0]",
+        'write { common_name = { common_name = "Rhea Group" } }',
+    ),
+    "true where a selector's table belongs": (
+        document(applications=[application(policies=[policy(include=[{"certificate": True}])])]),
+        "applications[0].policies[0].include[0]",
+        "{ certificate = {} }",
+    ),
+    "an empty document": ({}, "source", 'write [source] with kind = "tls" in it'),
+    "not a table": ([], "", "is not a table"),
+    "a list for a text": (
+        document(applications=[application(name=["Budget"])]),
+        "applications[0].name",
+        "is not a text",
+    ),
 }
 
 
@@ -291,6 +315,19 @@ def test_a_file_that_cannot_be_read_is_one_problem(tmp_path: Path, name: str, co
     with pytest.raises(ConfigError, match=message) as raised:
         load_gate(path)
     assert raised.value.source == str(path)
+
+
+def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
+    """Some editors write one, and nobody sees it."""
+    (tmp_path / "ca.pem").write_text(ROOT.pem)
+    (tmp_path / "access.json").write_text("\ufeff" + json.dumps(document()), encoding="utf-8")
+    assert isinstance(check(load_gate(tmp_path / "access.json"), LEAF.pem), Allow)
+
+
+def test_every_problem_has_a_hint(tmp_path: Path) -> None:
+    """Of all the broken documents above."""
+    found = [problem for content, _, _ in BROKEN.values() for problem in problems(tmp_path, content)]
+    assert [problem for problem in found if not problem.hint] == []
 
 
 def test_a_missing_file_says_so(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ from keyfob.pki.home import read_device, unnamed_hosts
 from keyfob.server.addresses import LOOPBACK, find_hosts
 from keyfob.server.serve import Service, serve
 
-_FILE = click.Path(path_type=Path)
+# Whether a path can be read is said better by what reads it.
+_FILE = click.Path(path_type=Path, readable=False)
 
 
 @click.command("serve")
@@ -62,7 +63,7 @@ def serve_command(
 
 
 def _serve_home(app: str, folder: Path, host: str, port: int) -> None:
-    hosts = find_hosts()
+    hosts = find_hosts(host)
     home = open_home(folder, hosts)
     # An app that keeps files of its own finds the folder here.
     os.environ["KEYFOB_HOME"] = str(home.folder)
@@ -80,11 +81,10 @@ def _describe_home(home: Home, hosts: list[str]) -> None:
     if home.password is not None:
         _talk(f"  phone key  {home.device_p12}")
         _talk(f"  password   {home.password}   (for the phone key; shown this once)")
-    for stranger in unnamed_hosts(home, hosts):
-        hint = (
-            f"move {home.server.name} and {home.server_key.name} away for a new one, and add it to {home.config.name}"
-        )
-        _talk(f"  note       the server's certificate does not name {stranger}; {hint}")
+    if strangers := unnamed_hosts(home, hosts):
+        _talk(f"  note       the server's certificate does not name {', '.join(strangers)}; to be reached there, move")
+        _talk(f"             {home.server.name} and {home.server_key.name} away for a new one, and add the names")
+        _talk(f"             to {home.config.name}")
 
 
 def _describe_address(home: Home, hosts: list[str], host: str, url: str) -> None:
@@ -103,20 +103,20 @@ def _escape(path: Path) -> str:
 
 def _phone_steps(home: Home, hosts: list[str], host: str, url: str) -> str:
     port = url.rpartition(":")[2]
-    named = next((each for each in hosts if each.endswith(".local")), None) or next(
-        (each for each in hosts if each not in LOOPBACK), "localhost"
-    )
-    open_to_phones = host not in LOOPBACK
-    reach = "" if open_to_phones else "  0. Start again with HOST=0.0.0.0, so that the phone can reach this machine.\n"
+    reachable = [each for each in hosts if each not in LOOPBACK and "." in each]
+    named = " or ".join(f"https://{each}:{port}" for each in reachable) or url
+    reach = "  0. Start again with HOST=0.0.0.0, so that the phone can reach this machine.\n"
+    lost = "" if home.password else " (lost? move device.* away and start again for a new key)"
     return (
         "\nOnto an iPhone:\n"
-        f"{reach}"
+        f"{reach if host in LOOPBACK else ''}"
         f"  1. Send it {home.authority} and {home.device_p12} by AirDrop, or save both to Files.\n"
-        "  2. Open each on the phone, then Settings > Profile Downloaded > Install; device.p12 asks for the password.\n"
+        "  2. Open ca.pem on the phone, then Settings > Profile Downloaded > Install. Then the same with device.p12,\n"
+        f"     which asks for the password{lost}.\n"
         "  3. Settings > General > About > Certificate Trust Settings: turn on keyfob CA.\n"
-        f"  4. In Safari open https://{named}:{port} and add it to the home screen.\n"
-        f"  Then delete device.p12 from here and there: it is the key. (Android: Settings > Security > Install a "
-        "certificate > VPN & app user certificate.)"
+        f"  4. In Safari open {named} and add it to the home screen.\n"
+        "  Then delete device.p12 from here and there: it is the key. (Android: Settings > Security > Install a\n"
+        "  certificate > VPN & app user certificate.)"
     )
 
 

@@ -36,7 +36,7 @@ def make_context(certificate: Path, key: Path, roots: Roots) -> ServerContext:
         context.recipe = lambda: _prepare(ServerContext(ssl.PROTOCOL_TLS_SERVER), certificate, key, roots)
         _prepare(context, certificate, key, roots)
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError; text that is not ASCII a ValueError
-        said = getattr(error, "reason", None) or "one of them is not PEM, or the key is encrypted"
+        said = getattr(error, "reason", None) or "they are not a certificate and an unencrypted key in PEM"
         hint = "give the server's certificate with its intermediates, and the unencrypted key that belongs to it"
         raise ServeError(f"{certificate} and {key} cannot be used together: {said}", hint) from error
     return context

@@ -3,6 +3,7 @@
 import errno
 import os
 import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -73,20 +74,20 @@ class _Door(AccessMiddleware):
     failure: Exception | None = None
 
     async def live(self, scope: Scope, receive: Receive, send: Send) -> None:
-        failed = False
-
         async def listen(message: Message) -> None:
-            nonlocal failed
-            failed = message["type"] == "lifespan.startup.failed"
-            # The message is the app's traceback; what it says is said once, by the command.
-            await send({**message, "message": ""} if failed else message)
+            if message["type"] == "lifespan.startup.failed":
+                said, _, hint = str(message.get("message", "")).removeprefix("error: ").partition("\nhint: ")
+                self.failure = ServeError(said or "the app did not start", hint)
+                # What was said, an app's traceback as a rule, is said once, by the command.
+                message = {**message, "message": ""}
+            await send(message)
 
         try:
             await super().live(scope, receive, listen)
         except Exception as error:
-            if failed:
-                message, hint = getattr(error, "message", None), getattr(error, "hint", "")
-                self.failure = ServeError(str(message), str(hint)) if message else error
+            if self.failure is not None:
+                said, hint = getattr(error, "message", None), getattr(error, "hint", "")
+                self.failure = ServeError(str(said), str(hint)) if said else error
             raise
 
 
@@ -99,6 +100,12 @@ class _Server(Server):
         await super().startup(sockets)
         if self.started:
             self._ready()
+
+
+_PORT_HINTS = {
+    errno.EADDRINUSE: "choose another port, such as 8444, or stop the program that has it",
+    errno.EACCES: "choose a port above 1023, such as 8443: those below are the system's",
+}
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -120,17 +127,25 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.listen(1024)
     except OSError as error:
         listener.close()
-        taken = error.errno in {errno.EADDRINUSE, errno.EACCES}
-        hint = "choose another port, or stop the program that has it" if taken else "try 127.0.0.1"
+        hint = _PORT_HINTS.get(error.errno or 0, "try another host, such as 127.0.0.1")
         raise ServeError(f"cannot listen on {host} port {port}: {error.strerror}", hint) from error
     return listener
 
 
 def _import_app(name: str) -> ASGIApp:
+    module, _, attribute = name.partition(":")
     try:
         app: ASGIApp = import_from_string(name)
     except ImportFromStringError as error:
-        raise ServeError(f"cannot import the app: {error}", "write it as module:attribute") from error
+        if not module or not attribute:
+            hint = "write it as module:attribute"
+        elif module in sys.modules:
+            hint = f"what is the app called in {module}?"
+        else:
+            hint = f"is {module.partition('.')[0]} in this folder?"
+        raise ServeError(f"cannot import the app: {error}", hint) from error
+    if not callable(app):
+        raise ServeError(f"{name} is no app: it cannot be called", f"what is the app called in {module}?")
     return app
 
 

@@ -41,6 +41,9 @@ _LAST_ANSWER = b"connection: close\r\ncontent-length: 0\r\n\r\n"
 class _Connection:
     """Mixed into a uvicorn protocol: wraps the app once per connection, outside anything that rewrites the scope."""
 
+    # What AccessMiddleware looks for when the server starts.
+    hands_over_certificates = True
+
     app: App
     config: "Config"
     loop: "asyncio.AbstractEventLoop"
@@ -178,3 +181,11 @@ if AutoWebSocketsProtocol is None:
 
 class WebSocketProtocol(_Connection, AutoWebSocketsProtocol):  # type: ignore[misc, valid-type]
     """WebSocket on websockets where it is installed, on wsproto otherwise."""
+
+    handshake_complete: bool
+
+    async def send(self, message: Any) -> None:
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and not message.get("more_body"):
+            # A refusal answers the handshake, too. uvicorn would log an error about every one.
+            self.handshake_complete = True

@@ -5,8 +5,9 @@ from keyfob.request import Request
 from keyfob.sources import Chain
 
 CURE = (
-    "start the app with `keyfob serve`, or give uvicorn `--http keyfob.server.uvicorn:HTTPProtocol "
-    "--ws keyfob.server.uvicorn:WebSocketProtocol --ssl-cert-reqs 1 --ssl-ca-certs ca.pem`"
+    "start it with `keyfob serve MODULE:APP --home .keyfob`, or give uvicorn all of `--http "
+    "keyfob.server.uvicorn:HTTPProtocol --ws keyfob.server.uvicorn:WebSocketProtocol --ssl-certfile server.pem "
+    "--ssl-keyfile server-key.pem --ssl-ca-certs ca.pem --ssl-cert-reqs 1`"
 )
 
 

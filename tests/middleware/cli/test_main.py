@@ -213,14 +213,21 @@ def test_every_problem_of_a_config_is_said_at_once(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("app", "said"),
-    [("nothing:app", "nothing"), ("shop:nothing", "nothing"), ("shop", "shop"), (":app", ":app"), ("shop:", "shop:")],
+    ("app", "said", "cure"),
+    [
+        ("nothing:app", "nothing", "is nothing in this folder?"),
+        ("shop:nothing", "nothing", "what is the app called in shop?"),
+        ("shop:__name__", "cannot be called", "what is the app called in shop?"),
+        ("shop", "shop", "module:attribute"),
+        (":app", ":app", "module:attribute"),
+        ("shop:", "shop:", "module:attribute"),
+    ],
 )
-def test_an_app_that_cannot_be_found_is_a_refusal(folder: Path, app: str, said: str) -> None:
-    """The module, the attribute, or the form of the name."""
+def test_an_app_that_cannot_be_found_is_a_refusal(folder: Path, app: str, said: str, cure: str) -> None:
+    """The module, the attribute, or the form of the name: each with its own question."""
     *_, error, hint = fail(REFUSED, "serve", app, "--home", "home", cwd=folder)
     assert said in error
-    assert "module:attribute" in hint
+    assert cure in hint
 
 
 def test_a_folder_to_start_in_that_is_gone_is_a_refusal(tmp_path: Path) -> None:

@@ -120,7 +120,7 @@ class TestAddress:
             error, hint = fail(folder, *FILES, "--port", str(port))
 
         assert error == f"cannot listen on 127.0.0.1 port {port}: Address already in use"
-        assert hint == "choose another port, or stop the program that has it"
+        assert hint == "choose another port, such as 8444, or stop the program that has it"
 
     def test_an_address_of_another_machine_is_named(self, folder: Path) -> None:
         """RFC 5737: 192.0.2.1 is nobody's. Another port would not help, so the hint speaks of the host."""
@@ -165,19 +165,31 @@ class TestApp:
     """An app that is not there, or does not start."""
 
     def test_a_module_that_is_not_there_is_named(self, folder: Path) -> None:
-        """With the form in which an app is written."""
+        """With where it was looked for."""
         error, hint = fail(folder, *FILES, app="nothere:app")
 
         assert "nothere" in error
-        assert hint == "write it as module:attribute"
+        assert hint == "is nothere in this folder?"
 
     def test_an_attribute_that_is_not_there_is_named(self, folder: Path) -> None:
         """The module was found."""
         error, hint = fail(folder, *FILES, app="shop:application")
 
         assert "application" in error
-        assert "shop" in error
-        assert hint == "write it as module:attribute"
+        assert hint == "what is the app called in shop?"
+
+    def test_the_apps_own_line_may_be_wrong(self, folder: Path) -> None:
+        """A middleware that cannot be built says why, in the command's own words."""
+        (folder / "lined.py").write_text(
+            "from starlette.applications import Starlette\n"
+            "from keyfob import AccessMiddleware\n"
+            "app = Starlette()\n"
+            "app.add_middleware(AccessMiddleware, roots='nowhere.pem')\n"
+        )
+        error, hint = fail(folder, *FILES, app="lined:app")
+
+        assert "nowhere.pem cannot be read" in error
+        assert hint == "name the CA's PEM file"
 
     def test_a_name_without_an_attribute_is_no_app(self, folder: Path) -> None:
         """uvicorn's own form, and no other."""
