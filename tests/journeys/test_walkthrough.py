@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from python_calamine import CalamineWorkbook
 
 from certificates import DAY, SERVER, Pair, make_authority, make_leaf
-from servers import Running, environment, find_port, keyfob, running
+from servers import Running, environment, find_port, find_program, keyfob, running
 
 WALKTHROUGH = Path(__file__).parent / "walkthrough"
 PASSWORD = "correct horse battery staple"  # noqa: S105 - of a file that lives as long as this test
@@ -64,8 +64,8 @@ include = [{{ certificate = {{}} }}]
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The walkthrough's own commands, in its own order, in a folder with its three files."""
-    if not (shutil.which("cfssl") and shutil.which("cfssljson")):
-        pytest.skip("needs Debian's golang-cfssl")
+    for program in ("cfssl", "cfssljson"):
+        find_program(program, "golang-cfssl")
     folder = tmp_path_factory.mktemp("walkthrough")
     for path in WALKTHROUGH.glob("*.json"):
         shutil.copy(path, folder)

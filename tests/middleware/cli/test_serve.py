@@ -16,6 +16,7 @@ from cryptography import x509
 from certificates import make_authority, make_leaf, make_server
 from keyfob.pki import open_home
 from keyfob.server.addresses import find_hosts
+from rules import ANY_DEVICE
 from servers import Running, environment, find_port, find_program, keyfob, running, wait_for_handshake
 
 # An app of one line behind the door: it says who came in, and where its own files may lie.
@@ -244,25 +245,6 @@ def test_a_refusal_is_one_line_on_stderr(tmp_path: Path) -> None:
 
 # --- Without a home -------------------------------------------------------------------------------------------------
 
-CONFIG = """\
-[source]
-kind = "tls"
-
-[[root_certificates]]
-name = "Test CA"
-certificate = "ca.pem"
-associated_hostnames = ["localhost"]
-
-[[applications]]
-name = "Shop"
-domain = "localhost"
-
-[[applications.policies]]
-name = "any device"
-decision = "non_identity"
-include = [{ certificate = {} }]
-"""
-
 
 def test_a_config_with_certificate_and_key_is_served_and_makes_no_home(tmp_path: Path) -> None:
     """For those who have an authority already; the address is all there is to say."""
@@ -271,7 +253,7 @@ def test_a_config_with_certificate_and_key_is_served_and_makes_no_home(tmp_path:
     certificate, key = make_server(authority, "localhost").write(tmp_path, "server")
     device = make_leaf(authority, "Rhea Group").write(tmp_path, "device")
     config = tmp_path / "access.toml"
-    config.write_text(CONFIG, encoding="utf-8")
+    config.write_text(ANY_DEVICE, encoding="utf-8")
     port, before = find_port(), set(tmp_path.iterdir())
     options: list[str | Path] = ["--config", config, "--certificate", certificate, "--key", key]
     with serving(tmp_path, port, *options) as server:

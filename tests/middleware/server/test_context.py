@@ -18,6 +18,7 @@ from certificates import DAY, SERVER, Pair, make_authority, make_leaf, make_serv
 from keyfob.errors import ServeError
 from keyfob.server.context import make_context
 from keyfob.trust import Roots, read_roots
+from rules import ANY_DEVICE
 from servers import find_port, keyfob, make_client, running
 
 TLS12, TLS13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
@@ -157,26 +158,6 @@ class TestResumption:
         assert session is None or not session.has_ticket
 
 
-ACCESS = """
-[source]
-kind = "tls"
-
-[[root_certificates]]
-name = "Test CA"
-certificate = "ca.pem"
-associated_hostnames = ["localhost"]
-
-[[applications]]
-name = "Echo"
-domain = "localhost"
-
-[[applications.policies]]
-name = "Any device"
-decision = "non_identity"
-include = [{ certificate = {} }]
-"""
-
-
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., str]]:
     """Runs `openssl s_client` against a server with the given options; returns everything it says."""
@@ -184,7 +165,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., s
     authority.write(folder, "ca")
     make_server(authority).write(folder, "server")
     make_leaf(authority).write(folder, "device")
-    (folder / "access.toml").write_text(ACCESS, encoding="utf-8")
+    (folder / "access.toml").write_text(ANY_DEVICE, encoding="utf-8")
     files = ["--config", "access.toml", "--certificate", "server.pem", "--key", "server-key.pem"]
 
     def client(*options: str, say: str | None = None) -> str:

@@ -17,26 +17,8 @@ from typing import IO
 import pytest
 
 from certificates import make_authority, make_leaf, make_server
+from rules import ANY_DEVICE
 from servers import environment, find_port, keyfob, make_client
-
-ACCESS = """
-[source]
-kind = "tls"
-
-[[root_certificates]]
-name = "Test CA"
-certificate = "ca.pem"
-associated_hostnames = ["localhost"]
-
-[[applications]]
-name = "App"
-domain = "localhost"
-
-[[applications.policies]]
-name = "Any device"
-decision = "non_identity"
-include = [{ certificate = {} }]
-"""
 
 # Says when it starts and when it ends; the lifespan fails with whatever stands in FAILURE.
 APP = """
@@ -83,7 +65,7 @@ def folder(tmp_path: Path) -> Path:
     authority.write(tmp_path, "ca")
     make_server(authority).write(tmp_path, "server")
     make_leaf(authority).write(tmp_path, "device")
-    (tmp_path / "access.toml").write_text(ACCESS, encoding="utf-8")
+    (tmp_path / "access.toml").write_text(ANY_DEVICE, encoding="utf-8")
     write_app(tmp_path, "pass")
     return tmp_path
 
@@ -275,7 +257,7 @@ class TestFiles:
 
     def test_broken_rules_are_named_with_their_place(self, folder: Path) -> None:
         """A misspelt key is never passed over."""
-        (folder / "access.toml").write_text(ACCESS.replace("decision", "desicion"), encoding="utf-8")
+        (folder / "access.toml").write_text(ANY_DEVICE.replace("decision", "desicion"), encoding="utf-8")
 
         ended = subprocess.run(
             keyfob("serve", "shop:app", *FILES),

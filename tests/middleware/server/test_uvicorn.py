@@ -21,6 +21,7 @@ from websockets.sync.client import connect
 
 from certificates import Pair, make_authority, make_leaf, make_name, make_server
 from keyfob.server.uvicorn import describe_connection
+from rules import EVERYONE
 from servers import Running, environment, find_port, keyfob, make_client, running
 
 Scope = dict[str, Any]
@@ -44,25 +45,6 @@ IANA = {
 }
 TLS12_CIPHERS = [name for name in IANA if not name.startswith("TLS_")]
 TLS13_CIPHERS = [name for name in IANA if name.startswith("TLS_")]
-
-ACCESS = """
-[source]
-kind = "tls"
-
-[[root_certificates]]
-name = "Test CA"
-certificate = "ca.pem"
-associated_hostnames = ["localhost"]
-
-[[applications]]
-name = "Echo"
-domain = "localhost"
-
-[[applications.policies]]
-name = "Everyone"
-decision = "bypass"
-include = [{ everyone = {} }]
-"""
 
 
 class Setting(NamedTuple):
@@ -162,7 +144,7 @@ class Fleet:
             asking = ["--ssl-cert-reqs", "1", "--ssl-ca-certs", str(self._keys.authority), "--loop", setting.loop]
             return running(uvicorn(port, *self._keys.serving, *asking, http=setting.http), port, folder)
         config = self._keys.folder / "access.toml"
-        config.write_text(ACCESS, encoding="utf-8")
+        config.write_text(EVERYONE, encoding="utf-8")
         options = ["--certificate", certificate, "--key", key, "--port", str(port)]
         return running(keyfob("serve", "echo_app:app", "--config", config, *options), port, folder)
 
@@ -475,7 +457,7 @@ class TestServerCertificate:
         renewed = make_server(keys.issuer)
         for suffix in ("ca.pem", "server.pem", "server-key.pem"):
             (tmp_path / suffix).write_bytes((keys.folder / suffix).read_bytes())
-        (tmp_path / "access.toml").write_text(ACCESS, encoding="utf-8")
+        (tmp_path / "access.toml").write_text(EVERYONE, encoding="utf-8")
         port, files = find_port(), ["--certificate", "server.pem", "--key", "server-key.pem"]
         command = keyfob("serve", "echo_app:app", "--config", "access.toml", *files, "--port", str(port))
         with running(command, port, tmp_path) as server:
