@@ -17,8 +17,10 @@ from keyfob.errors import CertificateError, Expired, Malformed, NotYetValid, Unt
 # What the parser of certificates raises on hostile bytes, besides ValueError and its children. It warns of odd names,
 # such as a country of six letters; where warnings are errors, they stay inside the tree like the rest.
 UNREADABLE = (
-    ValueError,
+    ArithmeticError,
+    LookupError,
     TypeError,
+    ValueError,
     Warning,
     x509.InvalidVersion,
     x509.DuplicateExtension,
@@ -146,13 +148,20 @@ def read_pem(pem: str | bytes) -> x509.Certificate:
     data = pem.encode("utf-8", "surrogateescape") if isinstance(pem, str) else pem
     try:
         certificate = x509.load_pem_x509_certificate(data)
-        # `cryptography` parses these on demand; asked for here, no later reader can meet an unreadable one.
-        _ = (certificate.version, certificate.serial_number, certificate.subject, certificate.issuer)
-        _ = (certificate.not_valid_before_utc, certificate.not_valid_after_utc, certificate.extensions)
-        certificate.public_key()
+        require_readable(certificate)
     except UNREADABLE as error:
         raise Malformed(f"unreadable certificate: {error}") from error
     return certificate
+
+
+def require_readable(certificate: x509.Certificate) -> None:
+    """Raises one of UNREADABLE if anything in it cannot be parsed.
+
+    `cryptography` parses most of a certificate on demand; asked for here, no later reader can meet an unreadable part.
+    """
+    _ = (certificate.version, certificate.serial_number, certificate.subject, certificate.issuer)
+    _ = (certificate.not_valid_before_utc, certificate.not_valid_after_utc, certificate.extensions)
+    certificate.public_key()
 
 
 def describe_rejected(chain: Sequence[str], error: CertificateError) -> Mapping[str, str | bool]:

@@ -15,7 +15,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from keyfob.errors import ConfigError, Problem
 from keyfob.gate import Gate, Site
 from keyfob.policy import SELECTORS, Application, Policy, PolicyDecision, Test
-from keyfob.request import parse_host
+from keyfob.request import LONGEST_HOST, parse_host
 from keyfob.sources.tls import TLSSource
 from keyfob.trust import Roots, Verifier, read_roots
 from keyfob.trust.roots import UnusableRoots, join_roots
@@ -39,7 +39,7 @@ def gate_for_roots(roots: str | Path, common_names: Sequence[str] | None = None)
     trusted = _read_roots(Path(roots), "roots", problems)
     if common_names is None:
         rules: list[dict[str, Any]] = [{"certificate": {}}]
-    elif isinstance(common_names, str) or not all(_is_name(name) for name in common_names):
+    elif not isinstance(common_names, list | tuple | set | frozenset) or not all(map(_is_name, common_names)):
         raise ConfigError("AccessMiddleware", [Problem("common_names", "not a list of names", 'write ["Rhea Group"]')])
     else:
         rules = [{"common_name": {"common_name": name}} for name in common_names]
@@ -53,7 +53,8 @@ def gate_for_roots(roots: str | Path, common_names: Sequence[str] | None = None)
 
 
 def _is_name(value: object) -> bool:
-    return isinstance(value, str) and bool(value)
+    # What UTF-8 cannot write, a certificate cannot hold.
+    return isinstance(value, str) and bool(value) and not any("\ud800" <= each <= "\udfff" for each in value)
 
 
 # --- The model ------------------------------------------------------------------------------------------------------
@@ -75,7 +76,11 @@ def _one_rule(value: object) -> object:
         raise _unknown("selector", name, SELECTORS)
     if not isinstance(argument, Mapping):
         raise _wrong(f"what stands behind {name} is not a table", _EXAMPLES[name])
-    SELECTORS[name].argument.model_validate(argument)
+    try:
+        SELECTORS[name].argument.model_validate(argument)
+    except ValidationError as error:
+        place, message, hint = _explain(error.errors(include_url=False)[-1], SELECTORS[name].argument)
+        raise _wrong(f"{name}: {place} {message}", hint) from None
     return value
 
 
@@ -107,8 +112,8 @@ class _Policy(_Table):
 
 def _plain_host(value: str) -> str:
     # An IPv6 address may stand without its brackets here, but nothing may stand with a port.
-    bare = value.removeprefix("[").removesuffix("]")
-    host = parse_host(f"[{bare}]".encode() if ":" in bare else value.encode())
+    bare = value[1:-1] if value.startswith("[") and value.endswith("]") else value
+    host = parse_host(f"[{bare}]".encode() if ":" in bare else value.encode()) if len(value) <= LONGEST_HOST else None
     if "://" in value:
         raise _wrong("a scheme is no part of a host name", "name the host alone, without scheme, port and path")
     if "/" in value:
@@ -161,7 +166,7 @@ def _read_document(path: Path) -> object:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise ConfigError(str(path), [Problem("", "there is no such file", "name an access.toml")]) from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # text that is not UTF-8, or a path with a NUL in it
         raise ConfigError(str(path), [Problem("", f"cannot be read: {error}", "name a text file in UTF-8")]) from error
     try:
         return json.loads(text, object_pairs_hook=_once) if path.suffix == ".json" else tomllib.loads(text)
@@ -185,7 +190,7 @@ def _build(source: str, raw: object, folder: Path) -> Gate:
     try:
         document = _Document.model_validate(raw)
     except ValidationError as error:
-        raise ConfigError(source, [_explain(each) for each in error.errors(include_url=False)]) from None
+        raise ConfigError(source, [_explain(each, _Document) for each in error.errors(include_url=False)]) from None
     problems: list[Problem] = []
     trusted = _roots_by_host(document, folder, problems)
     problems.extend(_contradictions(document, trusted))
@@ -237,7 +242,8 @@ _ONE_OWNER = "name the host in one application alone"
 
 
 def _needs_certificate(policy: _Policy) -> bool:
-    return any(SELECTORS[name].needs_certificate for rule in (*policy.include, *policy.require) for name in rule)
+    rules = (*policy.include, *policy.require, *policy.exclude)
+    return any(SELECTORS[name].needs_certificate for rule in rules for name in rule)
 
 
 def _compile_application(application: _Application) -> Application:
@@ -273,12 +279,12 @@ def _compile(rule: Mapping[str, Any]) -> Test:
 # --- Problems in words ----------------------------------------------------------------------------------------------
 
 
-def _explain(error: ErrorDetails) -> Problem:
+def _explain(error: ErrorDetails, root: type[BaseModel]) -> Problem:
     *path, last = error["loc"] or ("",)
     place = _place(error["loc"])
     match error["type"]:
         case "extra_forbidden":
-            known = _keys_at(path)
+            known = _keys_at(path, root)
             hint = _did_you_mean(str(last), known) or f"known: {', '.join(known) or 'none'}"
             return Problem(place, "is no key of this table", hint)
         case "literal_error" if place == "source.kind":
@@ -325,9 +331,9 @@ def _place(loc: Iterable[int | str]) -> str:
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).removeprefix(".")
 
 
-def _keys_at(path: Iterable[int | str]) -> list[str]:
-    """The keys that the table at `path` knows."""
-    model: Any = _Document
+def _keys_at(path: Iterable[int | str], root: type[BaseModel]) -> list[str]:
+    """The keys that the table at `path` below `root` knows."""
+    model: Any = root
     for part in path:
         if isinstance(part, str):
             model = _table_of(model.model_fields[part].annotation)

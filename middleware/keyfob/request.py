@@ -14,8 +14,11 @@ SOCKET_PEER = "keyfob.socket_peer"
 # RFC 3986 section 3.2.2, narrowed to what a server is named by: a DNS name or an IPv4 address, or a bracketed IPv6
 # address, with an optional port. Anything else (user information, percent-encoding, commas, spaces) is no host.
 _HOST = re.compile(
-    r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]{2,45})\]|(?P<name>[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,253})))(?::[0-9]{0,5})?"
+    r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]{2,45})\]|(?P<name>[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*)\.?)(?::[0-9]{0,5})?"
 )
+# RFC 1035 section 2.3.4, as text; a final dot, a colon and a port may follow.
+LONGEST_NAME = 253
+LONGEST_HOST = LONGEST_NAME + 1 + 6
 
 
 class Request(NamedTuple):
@@ -74,7 +77,8 @@ def find_host(headers: Headers) -> str | None:
             if found is not None:
                 return None
             found = value
-    return None if found is None else parse_host(found)
+    # A longer one is no host, and must not be kept in parse_host's memory.
+    return None if found is None or len(found) > LONGEST_HOST else parse_host(found)
 
 
 @lru_cache(maxsize=1024)
@@ -85,7 +89,7 @@ def parse_host(value: bytes) -> str | None:
     if match is None:
         return None
     if match["ipv6"] is None:
-        return match["name"].lower().removesuffix(".")
+        return match["name"].lower() if len(match["name"]) <= LONGEST_NAME else None
     try:
         return str(ipaddress.IPv6Address(match["ipv6"]))
     except ValueError:

@@ -1,6 +1,7 @@
 """One row at a time, each form once, and no reading of what has not changed."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -24,6 +25,14 @@ def ledger(workbook_path: Path) -> Ledger:
 def test_a_form_that_is_sent_twice_makes_one_row(ledger: Ledger) -> None:
     assert ledger.add(LUNCH, "Rhea Group", "form-1") == 2
     assert ledger.add(LUNCH, "Rhea Group", "form-1") == 2
+    assert len(ledger.rows()) == 1
+
+
+def test_a_form_that_is_sent_twice_at_once_makes_one_row(ledger: Ledger) -> None:
+    """A double tap arrives on two threads."""
+    with ThreadPoolExecutor(8) as pool:
+        rows = list(pool.map(lambda _: ledger.add(LUNCH, "Rhea Group", "form-1"), range(8)))
+    assert rows == [2] * 8
     assert len(ledger.rows()) == 1
 
 

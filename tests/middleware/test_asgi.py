@@ -317,6 +317,10 @@ def test_asking_something_that_is_no_request_is_a_type_error(thing: object) -> N
         {"roots": "ca.pem", "common_names": "Rhea Group"},
         {"roots": "ca.pem", "common_names": [""]},
         {"roots": "ca.pem", "common_names": [5]},
+        {"roots": "ca.pem", "common_names": 5},
+        {"roots": "ca.pem", "common_names": ["\ud800"]},
+        {"roots": "c\0a.pem"},
+        {"config": "access\0.toml"},
         {"roots": "missing.pem"},
         {"config": "missing.toml"},
         {"config": ""},
@@ -327,3 +331,9 @@ def test_half_an_instruction_is_refused_at_start_up(arguments: dict[str, Any], r
     arguments = {name: str(roots) if value == "ca.pem" else value for name, value in arguments.items()}
     with pytest.raises(ConfigError):
         AccessMiddleware(Recorder(), **arguments)
+
+
+def test_names_go_with_roots_alone(bypass: Path) -> None:
+    """Beside a configuration they would be ignored."""
+    with pytest.raises(ConfigError, match="goes with roots alone"):
+        AccessMiddleware(Recorder(), config=bypass, common_names=["Rhea Group"])

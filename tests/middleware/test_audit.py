@@ -59,7 +59,7 @@ def test_nothing_sent_can_forge_a_line(caplog: pytest.LogCaptureFixture) -> None
     """Line ends, terminal escapes and direction marks stay inside their string, and long texts are cut."""
     hostile = 'x"\n\r\x1b[2J\u202e\u2028 {"decision": "allowed"}'
     named = ClientCertificate(make_leaf(make_authority(), make_name("evil\n\x1b[31m\u202e")).certificate, [])
-    scope = make_scope(path=hostile + "y" * 5000, method="GET\n")
+    scope = make_scope(path=hostile + "y" * 5000, method="GET\n" + "x" * 5000)
     decision = Deny(Reason.NO_MATCHING_POLICY, "Budget", "", Identity(named, None, ()))
     said = record(decision, make_request(scope, 0), caplog)
     [line] = [each.getMessage() for each in caplog.records]
@@ -67,6 +67,7 @@ def test_nothing_sent_can_forge_a_line(caplog: pytest.LogCaptureFixture) -> None
     assert line.isprintable()
     assert str(said["path"]).startswith(hostile)
     assert len(str(said["path"])) == 513
+    assert len(str(said["method"])) == 513
     assert said["common_name"] == "evil\n\x1b[31m\u202e"
 
 

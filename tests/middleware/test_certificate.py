@@ -3,7 +3,6 @@
 import base64
 import subprocess
 from datetime import UTC
-from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -188,9 +187,15 @@ def test_a_changed_byte_is_malformed_or_a_readable_certificate(position: int, ch
     assert certificate.common_names is not None
 
 
-def test_odd_extensions_are_malformed_not_a_crash(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("oid", "value"),
+    [
+        (x509.SubjectAlternativeName.oid, b"\x30\x03\x02\x01"),
+        (x509.TLSFeature.oid, b"\x30\x03\x02\x01\x63"),  # A feature that nobody knows is a KeyError.
+    ],
+)
+def test_odd_extensions_are_malformed_not_a_crash(oid: x509.ObjectIdentifier, value: bytes) -> None:
     """An extension that cannot be parsed is found on reading, not in some handler later."""
-    oid = x509.SubjectAlternativeName.oid
-    broken = make_certificate(make_name("x"), ROOT, [(x509.UnrecognizedExtension(oid, b"\x30\x03\x02\x01"), False)])
+    broken = make_certificate(make_name("x"), ROOT, [(x509.UnrecognizedExtension(oid, value), False)])
     with pytest.raises(Malformed, match="unreadable certificate"):
         read_pem(broken.pem)

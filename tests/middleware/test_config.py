@@ -169,7 +169,7 @@ BROKEN: dict[str, tuple[Any, str, str]] = {
     "allow": (
         document(applications=[application(policies=[policy(decision="allow")])]),
         "applications[0].policies[0].decision",
-        "non_identity",
+        "asks for a login",
     ),
     "misspelled decision": (
         document(applications=[application(policies=[policy(decision="denny")])]),
@@ -198,7 +198,7 @@ BROKEN: dict[str, tuple[Any, str, str]] = {
     ),
     "number for a name": (
         document(applications=[application(policies=[policy(include=[{"common_name": {"common_name": 5}}])])]),
-        "applications[0].policies[0].include[0].common_name",
+        "applications[0].policies[0].include[0]",
         "is not a text",
     ),
     "path in the domain": (document(applications=[application(domain="money.example.com/admin")]), "domain", "paths"),
@@ -248,6 +248,37 @@ BROKEN: dict[str, tuple[Any, str, str]] = {
         "root_certificates[0].certificate",
         "cannot be read",
     ),
+    "a typo inside a rule": (
+        document(applications=[application(policies=[policy(require=[{"common_name": {"comon_name": "Rhea"}}])])]),
+        "applications[0].policies[0].require[0]",
+        "did you mean 'common_name'?",
+    ),
+    "a word inside a rule that takes none": (
+        document(applications=[application(policies=[policy(include=[{"certificate": {"x": 1}}])])]),
+        "applications[0].policies[0].include[0]",
+        "known: none",
+    ),
+    "no hosts for a root": (
+        document(root_certificates=[{"name": "x", "certificate": "ca.pem", "associated_hostnames": []}]),
+        "root_certificates[0].associated_hostnames",
+        "is empty",
+    ),
+    "an exclude that could never hold": (
+        document(
+            root_certificates=[],
+            applications=[
+                application(
+                    policies=[
+                        policy(include=[{"everyone": {}}], require=[], exclude=[{"common_name": {"common_name": "x"}}])
+                    ]
+                )
+            ],
+        ),
+        "applications[0].domain",
+        "no root certificate is associated",
+    ),
+    "half a bracket": (document(applications=[application(domain="[::1")]), "domain", "not a host name"),
+    "two dots": (document(applications=[application(domain="money..example.com")]), "domain", "not a host name"),
     "one bracket too few": (
         document(applications={"name": "Budget"}),
         "applications",

@@ -116,6 +116,14 @@ def test_a_certificate_seen_before_is_not_verified_again(verifications: list[obj
     assert len(verifications) == 2
 
 
+def test_what_is_remembered_is_the_whole_chain() -> None:
+    """A leaf that came with its intermediate once is not good without it."""
+    between = make_authority("Between", ROOT)
+    leaf, door = make_leaf(between), gate()
+    assert isinstance(door.check(request(leaf.pem, between.pem)), Allow)
+    assert isinstance(door.check(request(leaf.pem)), Deny)
+
+
 def test_what_is_remembered_ends_with_the_certificate() -> None:
     """The time is looked at on every request: a remembered yes does not outlive the certificate, nor precede it."""
     door = gate()

@@ -54,6 +54,8 @@ def test_a_host_is_normalised(value: bytes, host: str) -> None:
         b"[1.2.3.4]",
         b"[fe80::1%25eth0]",
         b".example.com",
+        b"money..example.com",
+        b"money.example.com..",
         b"*",
         b"a" * 300,
     ],
@@ -61,6 +63,14 @@ def test_a_host_is_normalised(value: bytes, host: str) -> None:
 def test_what_is_no_host_is_none(value: bytes) -> None:
     """Anything that two programs could read differently is not guessed at."""
     assert parse_host(value) is None
+
+
+def test_an_endless_host_is_not_remembered() -> None:
+    """What strangers send must not fill the memory of hosts."""
+    before = parse_host.cache_info().currsize
+    for number in range(50):
+        assert make_request({"headers": [(b"host", b"%d" % number * 1000)]}).host is None
+    assert parse_host.cache_info().currsize == before
 
 
 def test_two_hosts_are_no_host() -> None:

@@ -1,12 +1,31 @@
-"""Files that hold keys: made once, for their owner alone, never written over."""
+"""Files that hold keys: made once, for their owner alone, never written over. Runs on POSIX systems."""
 
 import contextlib
+import fcntl
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from keyfob.errors import PKIError
+
+
+@contextlib.contextmanager
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Holds the folder against other processes that would make keys in it. Raises OSError."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def remove_leftovers(folder: Path, names: Iterable[str]) -> None:
+    """Removes what an interrupted `write_together` left of these files. To be called under `lock_folder`."""
+    for name in names:
+        for path in folder.glob(f".{name}.{'[0-9a-f]' * 8}"):
+            path.unlink()
 
 
 def write_together(folder: Path, contents: Mapping[str, bytes]) -> None:
@@ -49,8 +68,6 @@ def _write_exclusively(path: Path, data: bytes) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    if os.name != "posix":
-        return  # Elsewhere a folder cannot be opened, and names are on disk with their files.
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

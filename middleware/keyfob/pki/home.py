@@ -11,10 +11,11 @@ from cryptography import x509
 from keyfob.certificate import UNREADABLE
 from keyfob.errors import PKIError
 from keyfob.pki.authority import Authority
-from keyfob.pki.files import write_together
+from keyfob.pki.files import lock_folder, remove_leftovers, write_together
 from keyfob.pki.pkcs12 import export_identity, make_password
 
 DEVICE_NAME = "My iPhone"
+_OWN = "choose a folder that you own (was it made with sudo?)"
 _RESTORE = "put it back from a backup, or move the folder away to begin anew"
 
 
@@ -60,6 +61,11 @@ class Home(NamedTuple):
         return self.folder / "device.p12"
 
     @property
+    def secrets(self) -> tuple[Path, ...]:
+        """The files that nobody else may read."""
+        return self.authority_key, self.server_key, self.device_key, self.device_p12
+
+    @property
     def config(self) -> Path:
         """The rules."""
         return self.folder / "access.toml"
@@ -73,6 +79,15 @@ def open_home(folder: Path, hosts: Sequence[str]) -> Home:
     """
     home = Home(folder.absolute(), None)
     _make_folder(home.folder)
+    try:
+        with lock_folder(home.folder):
+            remove_leftovers(home.folder, (path.name for path in home.secrets))
+            return _fill(home, hosts)
+    except OSError as error:
+        raise PKIError(f"{error.filename or home.folder} cannot be used: {error.strerror}", _OWN) from error
+
+
+def _fill(home: Home, hosts: Sequence[str]) -> Home:
     authority = _open_authority(home)
     if _missing(home.server, home.server_key):
         issued = authority.issue_server(hosts)
@@ -82,7 +97,16 @@ def open_home(folder: Path, hosts: Sequence[str]) -> Home:
     if _missing(home.config):
         _write(home, {home.config: _compose_config(hosts).encode("utf-8")})
     _require_current(home)
+    _require_private(home)
     return home
+
+
+def _require_private(home: Home) -> None:
+    """Keys that others can read are no keys; made here they cannot be, so somebody opened them up."""
+    for path in (home.folder, *home.secrets):
+        if path.exists() and path.stat().st_mode & (0o022 if path == home.folder else 0o077):
+            what = "can be written to by others" if path == home.folder else "can be read by others"
+            raise PKIError(f"{path} {what}", f"chmod {'700' if path == home.folder else '600'} {path}")
 
 
 def unnamed_hosts(home: Home, hosts: Sequence[str]) -> list[str]:
@@ -149,8 +173,7 @@ def _missing(*paths: Path) -> bool:
     try:
         there = [path for path in paths if path.exists()]
     except OSError as error:
-        hint = "choose a folder that you own (was it made with sudo?)"
-        raise PKIError(f"{error.filename} cannot be looked for: {error.strerror}", hint) from error
+        raise PKIError(f"{error.filename} cannot be looked for: {error.strerror}", _OWN) from error
     if there and len(there) < len(paths):
         gone = next(path for path in paths if path not in there)
         raise PKIError(f"{there[0]} is there, but {gone.name} is missing", "put it back, or move the other one away")

@@ -53,7 +53,8 @@ def _prepare(context: ServerContext, certificate: Path, key: Path, roots: Roots)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     # An encrypted key would make OpenSSL ask the terminal; an empty answer makes it an error instead.
     context.load_cert_chain(certificate, key, password="")
-    leaf, end, _ = certificate.read_text(encoding="ascii").partition(_END_OF_CERTIFICATE)
+    # Latin-1, because comments around the certificates may be in any encoding.
+    leaf, end, _ = certificate.read_text(encoding="latin-1").partition(_END_OF_CERTIFICATE)
     context.server_certificate = leaf[leaf.find("-----BEGIN CERTIFICATE") :] + end + "\n"
     context.verify_mode = ssl.CERT_OPTIONAL
     if roots.anchors:

@@ -5,8 +5,9 @@ from typing import NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from keyfob.certificate import UNREADABLE
+from keyfob.certificate import UNREADABLE, require_readable
 from keyfob.errors import KeyfobError
 
 
@@ -29,16 +30,19 @@ class Roots(NamedTuple):
 def read_roots(pem: bytes) -> Roots:
     """The certificates of one PEM text: self-issued ones are roots, the others intermediates.
 
-    Raises UnusableRoots if there is no root, or if any of them could not sign a client's certificate.
+    Raises UnusableRoots if there is no root, or if any of them never could sign a client's certificate. What is not
+    looked at is time: a root that has ended refuses its own devices, and those of the others stay.
     """
     try:
         certificates = x509.load_pem_x509_certificates(pem)
         for certificate in certificates:
-            _require_authority(certificate)
+            require_readable(certificate)
     except UNREADABLE as error:
         raise UnusableRoots(
             f"not a PEM file of certificates: {error}", "give the CA's certificate, not its key"
         ) from error
+    for certificate in certificates:
+        _require_authority(certificate)
     anchors = tuple(each for each in certificates if each.subject == each.issuer)
     if not anchors:
         raise UnusableRoots("holds intermediates but no root", "append the self-signed root as the last certificate")
@@ -55,12 +59,17 @@ def join_roots(many: Iterable[Roots]) -> Roots:
 
 
 def _require_authority(certificate: x509.Certificate) -> None:
-    name = certificate.subject.rfc4514_string()
-    try:
-        constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
-    except x509.ExtensionNotFound:
-        constraints = None
-    if constraints is None or not constraints.ca:
-        raise UnusableRoots(
-            f"{name} is not a certificate authority", "give the CA that signs the devices' certificates"
-        )
+    name, is_authority = certificate.subject.rfc4514_string(), False
+    for extension in certificate.extensions:
+        match extension.value:
+            case x509.BasicConstraints(ca=True):
+                is_authority = True
+            case x509.KeyUsage(key_cert_sign=False):
+                raise UnusableRoots(f"{name} has a key usage that does not allow signing certificates", _ANOTHER)
+            case x509.ExtendedKeyUsage() as usages if ExtendedKeyUsageOID.CLIENT_AUTH not in usages:
+                raise UnusableRoots(f"{name} has an extended key usage without clientAuth", _ANOTHER)
+    if not is_authority:
+        raise UnusableRoots(f"{name} is not a certificate authority", _ANOTHER)
+
+
+_ANOTHER = "give the CA that signs the devices' certificates"

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509 import verification
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
@@ -17,7 +17,7 @@ Criticality = verification.Criticality
 
 # A real chain has two to four certificates; more than this is somebody playing with the verifier.
 LONGEST_CHAIN = 10
-SHORTEST_RSA = 2048
+SHORTEST_RSA, SHORTEST_EC = 2048, 256
 
 
 class Verified(NamedTuple):
@@ -40,8 +40,8 @@ class Verifier:
 
         Raises CertificateError. What is not promised: revocation is not looked at here.
         """
-        if len(chain) > LONGEST_CHAIN:
-            raise Malformed(f"{len(chain)} certificates in one chain; {LONGEST_CHAIN} are the most")
+        if not 1 <= len(chain) <= LONGEST_CHAIN:
+            raise Malformed(f"{len(chain)} certificates in one chain; 1 to {LONGEST_CHAIN} are read")
         leaf, *sent = [read_pem(pem) for pem in chain]
         _require_moment(leaf, at)
         _require_client(leaf)
@@ -92,8 +92,10 @@ def _require_client(leaf: x509.Certificate) -> None:
 
 
 def _require_strength(leaf: x509.Certificate) -> None:
-    """NIST SP 800-131A: shorter RSA keys no longer prove who signed. The verifier looks at authorities' keys alone."""
+    """NIST SP 800-131A: shorter keys no longer prove who signed. The verifier looks at authorities' keys alone."""
     key = leaf.public_key()
+    if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.key_size < SHORTEST_EC:
+        raise Untrusted(f"{leaf.subject.rfc4514_string()} has a key on {key.curve.name}; P-256 is the least")
     if isinstance(key, rsa.RSAPublicKey) and key.key_size < SHORTEST_RSA:
         raise Untrusted(
             f"{leaf.subject.rfc4514_string()} has an RSA key of {key.key_size} bits; {SHORTEST_RSA} are the least"

@@ -5,6 +5,7 @@ import os
 import shutil
 import stat
 import subprocess
+import sys
 import tempfile
 import time
 import tomllib
@@ -24,7 +25,7 @@ from keyfob.errors import PKIError, Reason
 from keyfob.pki import Authority, Home, open_home
 from keyfob.pki.home import DEVICE_NAME, unnamed_hosts
 from keyfob.policy import Allow, Decision, Deny
-from servers import find_program
+from servers import environment, find_program
 
 HOSTS = ["localhost", "127.0.0.1", "::1", "box.local"]
 FILES = [
@@ -475,3 +476,45 @@ def test_the_authority_of_the_folder_goes_on_issuing(made: Home) -> None:
     """Its files are what `Authority.load` takes."""
     issued = Authority.load(made.authority.read_bytes(), made.authority_key.read_bytes()).issue_device(DEVICE_NAME)
     assert isinstance(check(made, [issued.certificate_pem.decode()]), Allow)
+
+
+@pytest.mark.parametrize("name", ["ca-key.pem", "server-key.pem", "device-key.pem", "device.p12"])
+def test_a_key_that_others_can_read_is_refused(tmp_path: Path, name: str) -> None:
+    """Made here it cannot be; somebody opened it up, and the hint closes it again."""
+    home = open_home(tmp_path / "home", ["localhost"])
+    (home.folder / name).chmod(0o644)
+    with pytest.raises(PKIError, match="can be read by others") as raised:
+        open_home(home.folder, ["localhost"])
+    assert raised.value.hint == f"chmod 600 {home.folder / name}"
+
+
+def test_a_folder_that_others_can_write_to_is_refused(tmp_path: Path) -> None:
+    """Whoever can put files there can put a CA of his own there."""
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home").chmod(0o777)
+    with pytest.raises(PKIError, match="can be written to by others"):
+        open_home(tmp_path / "home", ["localhost"])
+
+
+def test_what_an_interrupted_start_left_is_removed(tmp_path: Path) -> None:
+    """A copy of the CA's key under another name would outlive the one that somebody moves to a safe place."""
+    home = open_home(tmp_path / "home", ["localhost"])
+    left = home.folder / ".ca-key.pem.0123abcd"
+    left.hardlink_to(home.authority_key)
+    mine = home.folder / ".ca-key.pem.backup"
+    mine.write_text("mine")
+    open_home(home.folder, ["localhost"])
+    assert not left.exists()
+    assert mine.exists()
+    assert home.authority_key.exists()
+
+
+def test_first_starts_at_once_make_one_home(tmp_path: Path) -> None:
+    """The second waits for the first, and uses what it made."""
+    script = "import sys, pathlib, keyfob.pki; keyfob.pki.open_home(pathlib.Path(sys.argv[1]), ['localhost'])"
+    command = [sys.executable, "-c", script, str(tmp_path / "home")]
+    starts = [subprocess.Popen(command, env=environment()) for _ in range(4)]
+    assert [start.wait(60) for start in starts] == [0] * 4
+    home = open_home(tmp_path / "home", ["localhost"])
+    assert home.password is None
+    Authority.load(home.authority.read_bytes(), home.authority_key.read_bytes())

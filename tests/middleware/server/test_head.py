@@ -1,15 +1,19 @@
-"""server.uvicorn: how long a request's head may grow before anybody has been let in."""
+"""server.httptools: what somebody who has not been let in can make the server keep, and for how long."""
 
+import asyncio
 import socket
 import ssl
+import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import uvicorn
+from starlette.types import Receive, Scope, Send
 
 from keyfob.pki import Home, open_home
-from keyfob.server.uvicorn import LONGEST_HEAD
+from keyfob.server.httptools import LONGEST_HEAD, HTTPToolsProtocol
 from servers import Running, environment, find_port, keyfob, make_client, running
 
 # A server that waits for more is no such thing: that is a TimeoutError.
@@ -81,3 +85,126 @@ def test_a_long_body_is_no_long_head(server: Running, home: Home) -> None:
     with connect(server, home, home.device, home.device_key) as connection:
         connection.sendall(b"POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
         assert read_status(connection) == b"HTTP/1.1 200 OK"
+
+
+def end_of(connection: ssl.SSLSocket) -> bytes:
+    """Everything that still comes, until the server hangs up."""
+    received = b""
+    try:
+        while piece := connection.recv(65536):
+            received += piece
+    except HUNG_UP:
+        pass
+    return received
+
+
+@pytest.mark.parametrize("piece", [b"a:b\r\n" * 200, b"x" * 1000], ids=["endless trailers", "one endless trailer"])
+def test_endless_trailers_are_cut_off(server: Running, home: Home, piece: bytes) -> None:
+    """What follows a chunked body is bounded like a head."""
+    with connect(server, home) as connection:
+        connection.sendall(b"POST / HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n0\r\nx: ")
+        with suppress(*HUNG_UP):
+            for _ in range(LONGEST_HEAD // len(piece) + 2000):
+                connection.sendall(piece)
+        end_of(connection)
+
+
+def test_a_trailer_is_no_header(server: Running, home: Home) -> None:
+    """A host that is named after the body was not named when the gate looked."""
+    with connect(server, home, home.device, home.device_key) as connection:
+        connection.sendall(b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n0\r\nhost: localhost\r\n\r\n")
+        assert read_status(connection) == b"HTTP/1.1 400 Bad Request"
+
+
+def test_a_chunked_body_with_small_chunks_is_no_long_head(server: Running, home: Home) -> None:
+    """Progress is progress, however small the pieces."""
+    with connect(server, home, home.device, home.device_key) as connection:
+        connection.sendall(b"POST / HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n")
+        for _ in range(200):
+            connection.sendall(b"400\r\n" + b"z" * 1024 + b"\r\n")
+        connection.sendall(b"0\r\n\r\n")
+        assert read_status(connection) == b"HTTP/1.1 200 OK"
+
+
+UPGRADE = (
+    b"GET %b HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
+    b"sec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n%b\r\n%b"
+)
+
+
+@pytest.mark.parametrize(
+    "handshake",
+    [
+        UPGRADE % (b"/", b"content-length: 6\r\n", b"x" * 6),
+        UPGRADE % (b"/", b"transfer-encoding: chunked\r\n", b"0\r\n\r\n"),
+        UPGRADE % (b"/", b"x: y\r\n" * 300, b""),
+        UPGRADE % (b"/" + b"a" * 20_000, b"", b""),
+    ],
+    ids=["with a body", "with a chunked body", "many headers", "a long path"],
+)
+def test_a_handshake_that_cannot_be_read_is_answered(server: Running, home: Home, handshake: bytes) -> None:
+    """With 400 and the end of the connection, so that it neither hangs nor trips the server when it stops."""
+    with connect(server, home) as connection:
+        connection.sendall(handshake)
+        assert end_of(connection).startswith(b"HTTP/1.1 400 ")
+
+
+def test_pipelined_requests_are_no_long_head(server: Running, home: Home) -> None:
+    """A thousand small ones at once are a thousand heads."""
+    request = b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n"
+    with connect(server, home, home.device, home.device_key) as connection:
+        connection.sendall(request * 3000 + b"GET / HTTP/1.1\r\nhost: ")
+        answers = b""
+        while answers.count(b"hello") < 3000:
+            piece = connection.recv(1 << 20)
+            assert piece, answers.count(b"hello")
+            answers += piece
+        assert b"431" not in answers
+        connection.sendall(b"localhost\r\n\r\n")
+        assert read_status(connection) == b"HTTP/1.1 200 OK"
+
+
+class TestPatience:
+    """How long a connection may stay without a whole request. The real wait is shortened for the test."""
+
+    @pytest.fixture
+    def port(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+        monkeypatch.setattr("keyfob.server.httptools.PATIENCE", 0.2)
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["path"] == "/slow":
+                await asyncio.sleep(1)
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"5")]})
+            await send({"type": "http.response.body", "body": b"hello"})
+
+        config = uvicorn.Config(app, http=HTTPToolsProtocol, ws="none", lifespan="off", log_config=None)
+        server = uvicorn.Server(config)
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+            thread.start()
+            yield int(listener.getsockname()[1])
+            server.should_exit = True
+            thread.join()
+
+    @pytest.mark.parametrize("said", [b"", b"GET / HT", b"GET / HTTP/1.1\r\nhost: localhost\r\n"])
+    def test_half_a_request_does_not_hold_a_connection(self, port: int, said: bytes) -> None:
+        """Nor does silence."""
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+            connection.sendall(said)
+            assert connection.recv(65536).startswith(b"HTTP/1.1 408 ")
+            assert connection.recv(65536) == b""
+
+    def test_half_a_second_request_does_not_either(self, port: int) -> None:
+        """A good first one buys nothing."""
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+            connection.sendall(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")
+            assert b"hello" in connection.recv(65536)
+            connection.sendall(b"GET / HT")
+            assert connection.recv(65536).startswith(b"HTTP/1.1 408 ")
+            assert connection.recv(65536) == b""
+
+    def test_an_app_may_take_its_time(self, port: int) -> None:
+        """The request is whole; what takes long is the answer."""
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+            connection.sendall(b"GET /slow HTTP/1.1\r\nhost: localhost\r\n\r\n")
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")

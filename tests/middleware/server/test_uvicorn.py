@@ -20,7 +20,7 @@ from cryptography.x509.oid import ExtensionOID
 from websockets.sync.client import connect
 
 from certificates import Pair, make_authority, make_leaf, make_name, make_server
-from keyfob.server.uvicorn import describe_connection
+from keyfob.server.connection import describe_connection
 from rules import EVERYONE
 from servers import Running, environment, find_port, keyfob, make_client, running
 

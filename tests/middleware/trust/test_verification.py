@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from certificates import CLIENT, DAY, SERVER, Pair, make_authority, make_certificate, make_leaf, make_name
@@ -88,6 +88,7 @@ REFUSED: dict[str, tuple[list[Pair], list[Pair], type[CertificateError]]] = {
     ),
     "unknown critical extension": ([make_leaf(ROOT, extensions=[(CRITICAL, True)])], [ROOT], Untrusted),
     "weak key": ([make_leaf(ROOT, key=rsa.generate_private_key(65537, 1024))], [ROOT], Untrusted),  # noqa: S505 - that is the point
+    "weak curve": ([make_leaf(ROOT, key=ec.generate_private_key(ec.SECP224R1()))], [ROOT], Untrusted),
     "server only": ([make_leaf(ROOT, usages=[SERVER])], [ROOT], WrongPurpose),
     "any usage alone": ([make_leaf(ROOT, usages=[ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE])], [ROOT], WrongPurpose),
     "the root itself": ([ROOT], [ROOT], WrongPurpose),
@@ -117,6 +118,7 @@ def test_everything_else_is_refused_with_its_reason(case: str) -> None:
 DIFFERS_FROM_OPENSSL = {
     "the root itself": "OpenSSL lets a trusted root vouch for itself; an authority's key is no device",
     "an intermediate itself": "the same for one below it",
+    "weak curve": "the same",
     "weak key": "OpenSSL's default level for verification accepts RSA 1024",
 }
 
@@ -174,8 +176,10 @@ def test_the_path_is_the_verified_one() -> None:
 
 def test_a_long_chain_is_malformed() -> None:
     """Nobody has eleven certificates, but a verifier can be kept busy with them."""
-    with pytest.raises(Malformed, match="10 are the most"):
+    with pytest.raises(Malformed, match="1 to 10 are read"):
         verify([make_leaf(ROOT), *[INTERMEDIATE] * 10])
+    with pytest.raises(Malformed):
+        verify([])
 
 
 @pytest.mark.parametrize("pem", ["", "x", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "\udcff"])
