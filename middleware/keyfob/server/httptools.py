@@ -28,7 +28,11 @@ class HTTPToolsProtocol(Connection, UvicornHTTPToolsProtocol):
 
     def connection_made(self, transport: "asyncio.Transport") -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.loop.call_later(PATIENCE, self._look_again)
+        self._next_look = self.loop.call_later(PATIENCE, self._look_again)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._next_look.cancel()
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         self._waiting += len(data)
@@ -57,19 +61,24 @@ class HTTPToolsProtocol(Connection, UvicornHTTPToolsProtocol):
         """Ends a connection on which the same head, or none, was unfinished at the last look as well."""
         if self.transport.is_closing() or self.transport.get_protocol() is not self:
             return
-        unfinished = self._heads == 0 or self._waiting > 0
+        # While an answer is on its way, what came last may have been the end of its request's body.
+        unfinished = self._heads == 0 or (self._waiting > 0 and self._is_idle())
         if unfinished and self._heads == self._heads_seen:
             self._hang_up(b"408 Request Timeout")
             return
         self._heads_seen = self._heads
-        self.loop.call_later(PATIENCE, self._look_again)
+        self._next_look = self.loop.call_later(PATIENCE, self._look_again)
+
+    def _is_idle(self) -> bool:
+        """No request is being answered."""
+        cycle: Any = self.cycle  # None until the first head is complete, whatever its annotation says.
+        return cycle is None or bool(cycle.response_complete)
 
     def _hang_up(self, status: bytes) -> None:
         if self.transport.is_closing():
             return
         # In the middle of another answer, a status line would be read as a part of it.
-        cycle: Any = self.cycle  # None until the first head is complete, whatever its annotation says.
-        if cycle is None or cycle.response_complete:
+        if self._is_idle():
             self.transport.write(b"HTTP/1.1 %b\r\nconnection: close\r\ncontent-length: 0\r\n\r\n" % status)
         self.transport.close()
 

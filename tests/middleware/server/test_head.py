@@ -4,6 +4,7 @@ import asyncio
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -207,4 +208,13 @@ class TestPatience:
         """The request is whole; what takes long is the answer."""
         with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
             connection.sendall(b"GET /slow HTTP/1.1\r\nhost: localhost\r\n\r\n")
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+    def test_the_end_of_a_body_is_no_half_a_request(self, port: int) -> None:
+        """A chunked body's last bytes may come on their own, and the app take its time after them."""
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+            connection.sendall(b"POST /slow HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n")
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            time.sleep(0.05)
+            connection.sendall(b"0\r\n\r\n")
             assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
