@@ -1,6 +1,8 @@
 """The house: which room may use which, what is public, and that every closed set is closed."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 import keyfob
 from keyfob.errors import CertificateError, Reason
 from keyfob.refusal import WORDS
+from servers import environment
 
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "middleware" / "keyfob"
@@ -145,3 +148,11 @@ def test_the_error_tree_is_drawn_as_it_is() -> None:
     tree = ast.parse((SOURCE / "errors.py").read_text(encoding="utf-8"))
     classes = {node.name for node in tree.body if isinstance(node, ast.ClassDef)} - {"Reason", "Problem"}
     assert {name for name in classes if name not in drawn} == set()
+
+
+def test_the_middleware_alone_needs_no_server_and_no_command() -> None:
+    """Without the extras, `import keyfob` works: it asks for cryptography, pydantic and starlette only."""
+    extras = {"uvicorn", "httptools", "websockets", "click", "psutil", "openpyxl", "jinja2"}
+    script = f"import sys, keyfob; print(*sorted({extras!r} & set(sys.modules)))"
+    said = subprocess.run([sys.executable, "-c", script], env=environment(), capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == ""

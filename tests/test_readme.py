@@ -15,7 +15,7 @@ from keyfob.cli.serve import serve_command
 from keyfob.pki import open_home
 from keyfob.policy import SELECTORS, Allow, PolicyDecision
 from keyfob.refusal import WORDS
-from servers import environment, find_port, running
+from servers import environment, find_port, find_program, running
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 
@@ -27,7 +27,16 @@ def block(language: str, marker: str) -> str:
 
 
 def curl(folder: Path, *arguments: str) -> str:
-    command = ["curl", "--silent", "--show-error", "--max-time", "20", "--cacert", ".keyfob/ca.pem", *arguments]
+    command = [
+        find_program("curl", "curl"),
+        "--silent",
+        "--show-error",
+        "--max-time",
+        "20",
+        "--cacert",
+        ".keyfob/ca.pem",
+        *arguments,
+    ]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
 
 

@@ -167,6 +167,7 @@ def find_curl(said: str) -> str:
 def paste(line: str) -> subprocess.CompletedProcess[str]:
     """What another terminal, which stands elsewhere, makes of a line."""
     find_program("curl", "curl")
+    find_program("curl", "curl")
     command = ["sh", "-c", f"{line} --silent --show-error --max-time 20 --write-out '\\n%{{http_code}}'"]
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd="/", env=clean_environment())
 
@@ -283,7 +284,9 @@ def test_only_the_device_gets_in(checkout: Path, tmp_path: Path) -> None:
     port, home = find_port(), tmp_path / "home"
     with making(checkout, home, port, tmp_path / "log"):
         before = (home / "budget.xlsx").read_bytes()
-        curl = shlex.join(["curl", "--cacert", str(home / "ca.pem"), f"https://localhost:{port}/"])
+        curl = shlex.join(
+            [find_program("curl", "curl"), "--cacert", str(home / "ca.pem"), f"https://localhost:{port}/"]
+        )
         answers = [paste(curl), post(curl, EXPENSE)]
     assert [answer.stdout.rpartition("\n")[2] for answer in answers] == ["401", "401"]
     assert all("<form" not in answer.stdout for answer in answers)

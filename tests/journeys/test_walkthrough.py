@@ -136,7 +136,17 @@ class Budget(NamedTuple):
 
     def curl(self, *arguments: str, host: str = MONEY, path: str = "/") -> "Answer":
         """The walkthrough's curl; at the end it says the status and the kind of content."""
-        command = ["curl", "--silent", "--show-error", "--noproxy", "*", "--max-time", "20", "--cacert", "ca.pem"]
+        command = [
+            find_program("curl", "curl"),
+            "--silent",
+            "--show-error",
+            "--noproxy",
+            "*",
+            "--max-time",
+            "20",
+            "--cacert",
+            "ca.pem",
+        ]
         resolve = ["--resolve", f"{host}:{self.port}:127.0.0.1", "--write-out", "\n%{http_code} %{content_type}"]
         ended = subprocess.run(
             [*command, *resolve, *arguments, f"https://{host}:{self.port}{path}"],

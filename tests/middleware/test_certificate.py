@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from certificates import make_authority, make_certificate, make_leaf, make_name
 from keyfob.certificate import ClientCertificate, describe_rejected, read_pem
 from keyfob.errors import CertificateError, Expired, Malformed, Missing, NotYetValid, Untrusted, WrongPurpose
+from servers import find_program
 
 ROOT = make_authority("Sam Money App")
 NAME = make_name(
@@ -33,7 +34,7 @@ CERTIFICATE = ClientCertificate(LEAF.certificate, [ROOT.certificate])
 
 def openssl(*arguments: str, text: str = LEAF.pem) -> str:
     """What Debian's and everybody's OpenSSL says of the certificate."""
-    command = ["openssl", "x509", "-noout", *arguments]
+    command = [find_program("openssl", "openssl"), "x509", "-noout", *arguments]
     return subprocess.run(command, input=text, capture_output=True, text=True, check=True).stdout.strip()
 
 

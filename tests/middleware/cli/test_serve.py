@@ -61,6 +61,7 @@ def find_curl(said: str) -> str:
 def paste(line: str) -> subprocess.CompletedProcess[str]:
     """What another terminal, which stands elsewhere, makes of a line."""
     find_program("curl", "curl")
+    find_program("curl", "curl")
     command = ["sh", "-c", f"{line} --silent --show-error --max-time 20"]
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd="/")
 
@@ -258,7 +259,16 @@ def test_a_config_with_certificate_and_key_is_served_and_makes_no_home(tmp_path:
     options: list[str | Path] = ["--config", config, "--certificate", certificate, "--key", key]
     with serving(tmp_path, port, *options) as server:
         assert server.said() == f"Serving https://localhost:{port}\n"
-        curl = ["curl", "--cacert", "ca.pem", "--cert", device[0], "--key", device[1], f"https://localhost:{port}/"]
+        curl = [
+            find_program("curl", "curl"),
+            "--cacert",
+            "ca.pem",
+            "--cert",
+            device[0],
+            "--key",
+            device[1],
+            f"https://localhost:{port}/",
+        ]
         answer = paste(f"cd {shlex.quote(str(tmp_path))} && {shlex.join(map(str, curl))}")
     assert answer.stdout == "Hello Rhea Group, None"
     assert {path.name for path in set(tmp_path.iterdir()) - before} <= {"shop.py", "__pycache__", server.log.name}

@@ -19,7 +19,7 @@ from keyfob.errors import ServeError
 from keyfob.server.context import make_context
 from keyfob.trust import Roots, read_roots
 from rules import ANY_DEVICE
-from servers import find_port, keyfob, make_client, running
+from servers import find_port, find_program, keyfob, make_client, running
 
 TLS12, TLS13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 both_versions = pytest.mark.parametrize("version", [TLS12, TLS13], ids=lambda version: str(version.name))
@@ -169,7 +169,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., s
     files = ["--config", "access.toml", "--certificate", "server.pem", "--key", "server-key.pem"]
 
     def client(*options: str, say: str | None = None) -> str:
-        command = ["openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-CAfile", "ca.pem"]
+        command = [find_program("openssl", "openssl"), "s_client", "-connect", f"127.0.0.1:{port}", "-CAfile", "ca.pem"]
         # A request is waited for to the end of its answer; anything else is a command to the client itself.
         identity = ["-cert", "device.pem", "-key", "device-key.pem", *(["-ign_eof"] if say is None else [])]
         ended = subprocess.run(

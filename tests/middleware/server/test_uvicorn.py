@@ -22,7 +22,7 @@ from websockets.sync.client import connect
 from certificates import Pair, make_authority, make_leaf, make_name, make_server
 from keyfob.server.connection import describe_connection
 from rules import EVERYONE
-from servers import Running, environment, find_port, keyfob, make_client, running
+from servers import Running, environment, find_port, find_program, keyfob, make_client, running
 
 Scope = dict[str, Any]
 
@@ -286,7 +286,13 @@ class TestEveryKey:
         """Python's clients cannot choose among the suites of TLS 1.3; OpenSSL's own can."""
         certificate, key = keys.identity("direct")
         # Quiet, it also goes on after the end of its input, until the server closes.
-        command = ["openssl", "s_client", "-quiet", "-connect", f"127.0.0.1:{fleet['h11-uvloop'].port}"]
+        command = [
+            find_program("openssl", "openssl"),
+            "s_client",
+            "-quiet",
+            "-connect",
+            f"127.0.0.1:{fleet['h11-uvloop'].port}",
+        ]
         options = ["-tls1_3", "-ciphersuites", cipher, "-cert", str(certificate), "-key", str(key)]
         request = "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 

@@ -14,6 +14,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from certificates import CLIENT, DAY, SERVER, Pair, make_authority, make_certificate, make_leaf, make_name
 from keyfob.errors import CertificateError, Expired, Malformed, NotYetValid, Untrusted, WrongPurpose
 from keyfob.trust import Roots, Verifier, read_roots
+from servers import find_program
 
 ROOT = make_authority("Root")
 INTERMEDIATE = make_authority("Intermediate", ROOT)
@@ -130,7 +131,16 @@ def test_openssl_judges_the_same(case: str, tmp_path: Path) -> None:
     (tmp_path / "roots.pem").write_text("".join(each.pem for each in roots))
     (tmp_path / "leaf.pem").write_text(chain[0].pem)
     (tmp_path / "sent.pem").write_text("".join(each.pem for each in chain[1:]))
-    command = ["openssl", "verify", "-purpose", "sslclient", "-no-CApath", "-no-CAstore", "-CAfile", "roots.pem"]
+    command = [
+        find_program("openssl", "openssl"),
+        "verify",
+        "-purpose",
+        "sslclient",
+        "-no-CApath",
+        "-no-CAstore",
+        "-CAfile",
+        "roots.pem",
+    ]
     command += ["-untrusted", "sent.pem"] if chain[1:] else []
     said = subprocess.run([*command, "leaf.pem"], cwd=tmp_path, capture_output=True, text=True, check=False)
     agrees = (said.returncode == 0) == (case in ACCEPTED)
