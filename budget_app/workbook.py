@@ -5,6 +5,7 @@ never replaced by anything but itself with one row more.
 """
 
 import fcntl
+import glob
 import io
 import os
 import stat
@@ -72,6 +73,7 @@ class ExpenseWorkbook:
         except OSError as error:
             raise _unwritable(path, error) from error
         with _locked_folder(path) as folder:
+            _remove_leftovers(path)
             if _stamp(path) is None:
                 _write(path, _serialise(path, _new_book()), folder)
         _require_writable(path)
@@ -231,6 +233,13 @@ def _write(path: Path, content: bytes, folder: int) -> None:
             f"{path} was written, but the disk did not confirm it ({error.strerror})",
             "look at the last row of the workbook before sending the expense again",
         ) from error
+
+
+def _remove_leftovers(path: Path) -> None:
+    """What a write that was killed has left beside the file. The lock says that no other one is going on."""
+    with suppress(OSError):
+        for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+            leftover.unlink()
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -396,3 +396,14 @@ def test_processes_take_turns(workbook: ExpenseWorkbook, read_sheet: ReadSheet) 
     processes = [subprocess.Popen(command, cwd=root, env={**os.environ, "PYTHONPATH": str(root)}) for _ in range(3)]
     assert [process.wait(timeout=60) for process in processes] == [0, 0, 0]
     assert read_sheet() == [LUNCH_ROW] * 30
+
+
+def test_what_a_killed_write_left_is_removed_at_the_next_start(workbook_path: Path) -> None:
+    ExpenseWorkbook(workbook_path).prepare()
+    content = workbook_path.read_bytes()
+    left, mine = workbook_path.with_name(".budget.xlsx.a1b2c3.tmp"), workbook_path.with_name(".budget.xlsx.backup")
+    left.write_bytes(content[:100])
+    mine.write_bytes(content)
+    ExpenseWorkbook(workbook_path).prepare()
+    assert (left.exists(), mine.exists()) == (False, True)
+    assert workbook_path.read_bytes() == content
