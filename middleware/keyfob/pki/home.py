@@ -1,6 +1,7 @@
 """The folder that a first start fills: an authority, a server, a device, and the rules for them."""
 
 import json
+import shlex
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -88,25 +89,29 @@ def open_home(folder: Path, hosts: Sequence[str]) -> Home:
 
 
 def _fill(home: Home, hosts: Sequence[str]) -> Home:
-    authority = _open_authority(home)
-    if _missing(home.server, home.server_key):
-        issued = authority.issue_server(hosts)
-        _write(home, {home.server: issued.certificate_pem, home.server_key: issued.key_pem})
-    if _missing(home.device, home.device_key):
-        home = _make_device(home, authority)
+    _require_private(home)
+    server_missing, device_missing = _missing(home.server, home.server_key), _missing(home.device, home.device_key)
+    # The CA's key may be kept elsewhere, as long as there is nothing to sign.
+    if server_missing or device_missing or home.authority_key.exists() or not home.authority.exists():
+        authority = _open_authority(home)
+        if server_missing:
+            issued = authority.issue_server(hosts)
+            _write(home, {home.server: issued.certificate_pem, home.server_key: issued.key_pem})
+        if device_missing:
+            home = _make_device(home, authority)
     if _missing(home.config):
         _write(home, {home.config: _compose_config(hosts).encode("utf-8")})
     _require_current(home)
-    _require_private(home)
     return home
 
 
 def _require_private(home: Home) -> None:
     """Keys that others can read are no keys; made here they cannot be, so somebody opened them up."""
-    for path in (home.folder, *home.secrets):
-        if path.exists() and path.stat().st_mode & (0o022 if path == home.folder else 0o077):
-            what = "can be written to by others" if path == home.folder else "can be read by others"
-            raise PKIError(f"{path} {what}", f"chmod {'700' if path == home.folder else '600'} {path}")
+    if home.folder.stat().st_mode & 0o022:
+        raise PKIError(f"{home.folder} can be written to by others", f"chmod 700 {shlex.quote(str(home.folder))}")
+    for path in home.secrets:
+        if path.exists() and path.stat().st_mode & 0o077:
+            raise PKIError(f"{path} can be read by others", f"chmod 600 {shlex.quote(str(path))}")
 
 
 def unnamed_hosts(home: Home, hosts: Sequence[str]) -> list[str]:

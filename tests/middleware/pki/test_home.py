@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import stat
 import subprocess
@@ -193,7 +194,7 @@ def test_what_is_missing_as_a_whole_is_made_again(home: Home, gone: list[str], h
 # --- Half a folder --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", PAIRED)
+@pytest.mark.parametrize("name", [name for name in PAIRED if name != "ca-key.pem"])
 def test_half_a_pair_is_neither_used_nor_replaced(home: Home, name: str) -> None:
     """Its other half may be in a backup; a new one would lock out every device."""
     (home.folder / name).unlink()
@@ -204,8 +205,8 @@ def test_half_a_pair_is_neither_used_nor_replaced(home: Home, name: str) -> None
 
 @pytest.mark.parametrize(
     "gone",
-    [["ca.pem", "ca-key.pem"], ["ca.pem", "ca-key.pem", "device.pem", "device-key.pem"], ["ca-key.pem", "access.toml"]],
-    ids=["both", "both-and-device", "key-and-rules"],
+    [["ca.pem", "ca-key.pem"], ["ca.pem", "ca-key.pem", "device.pem", "device-key.pem"]],
+    ids=["both", "both-and-device"],
 )
 def test_no_second_authority_is_made_beside_certificates_of_the_first(home: Home, gone: list[str]) -> None:
     """Its certificates would be refused by the very door they stand in front of."""
@@ -231,7 +232,7 @@ def test_a_dangling_link_in_place_of_a_file_is_not_written_through(home: Home, t
     elsewhere = tmp_path / "elsewhere"
     (home.folder / name).unlink()
     (home.folder / name).symlink_to(elsewhere)
-    if name == "device.p12":
+    if name in {"device.p12", "ca-key.pem"}:
         open_home(home.folder, HOSTS)
     else:
         refuse(home.folder)
@@ -485,7 +486,7 @@ def test_a_key_that_others_can_read_is_refused(tmp_path: Path, name: str) -> Non
     (home.folder / name).chmod(0o644)
     with pytest.raises(PKIError, match="can be read by others") as raised:
         open_home(home.folder, ["localhost"])
-    assert raised.value.hint == f"chmod 600 {home.folder / name}"
+    assert raised.value.hint == f"chmod 600 {shlex.quote(str(home.folder / name))}"
 
 
 def test_a_folder_that_others_can_write_to_is_refused(tmp_path: Path) -> None:
@@ -518,3 +519,31 @@ def test_first_starts_at_once_make_one_home(tmp_path: Path) -> None:
     home = open_home(tmp_path / "home", ["localhost"])
     assert home.password is None
     Authority.load(home.authority.read_bytes(), home.authority_key.read_bytes())
+
+
+def test_the_authoritys_key_may_be_kept_elsewhere(home: Home) -> None:
+    """Whoever has it can make new keys to the door, so it need not lie beside the door."""
+    home.authority_key.unlink()
+    home.config.unlink()
+    before = {name: data for name, data in snapshot(home.folder).items() if name not in {".", "access.toml"}}
+    assert open_home(home.folder, HOSTS).password is None
+    assert home.config.exists()
+    assert before.items() <= snapshot(home.folder).items()
+
+
+def test_without_the_authoritys_key_nothing_new_is_signed(home: Home) -> None:
+    """A new device needs it; the message says which file to bring back, and no second authority is made."""
+    home.authority_key.unlink()
+    home.device.unlink()
+    home.device_key.unlink()
+    assert "ca-key.pem is missing" in refuse(home.folder).message
+    assert not home.authority_key.exists()
+
+
+def test_nothing_is_made_in_a_folder_that_is_open(tmp_path: Path) -> None:
+    """It is looked at first."""
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home").chmod(0o777)
+    with pytest.raises(PKIError):
+        open_home(tmp_path / "home", ["localhost"])
+    assert list((tmp_path / "home").iterdir()) == []
