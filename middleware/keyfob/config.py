@@ -75,7 +75,7 @@ def _one_rule(value: object) -> object:
     if name not in SELECTORS:
         raise _unknown("selector", name, SELECTORS)
     if not isinstance(argument, Mapping):
-        raise _wrong(f"what stands behind {name} is not a table", _EXAMPLES[name])
+        raise _wrong(f"what stands behind {name} is not a table", f"write {SELECTORS[name].example}")
     try:
         SELECTORS[name].argument.model_validate(argument)
     except ValidationError as error:
@@ -309,6 +309,7 @@ _MISTAKES: Mapping[str, tuple[str, str]] = {
 }
 
 _EXAMPLES: Mapping[str, str] = {
+    **{name: f"write {row.example}" for name, row in SELECTORS.items()},
     "source": 'write [source] with kind = "tls" in it',
     "kind": 'write kind = "tls"',
     "applications": "write [[applications]], with two brackets",
@@ -321,9 +322,8 @@ _EXAMPLES: Mapping[str, str] = {
     "self_hosted_domains": 'write self_hosted_domains = ["money.local"]',
     "domain": 'write domain = "money.example.com"',
     "decision": 'write decision = "non_identity"',
-    "certificate": 'write certificate = "ca.pem", or { certificate = {} } for a rule',
-    "everyone": "write { everyone = {} }",
-    "common_name": 'write { common_name = { common_name = "Rhea Group" } }',
+    # Of a root, that is; a rule's argument is never wrong under this key.
+    "certificate": 'write certificate = "ca.pem"',
 }
 
 

@@ -45,7 +45,7 @@ def _common_name(argument: CommonName) -> Test:
 
 
 class Selector(NamedTuple):
-    """One row: the model of its argument, how it becomes a test, and what the test looks at.
+    """One row: the model of its argument, how it becomes a test, how it is written, and what the test looks at.
 
     `needs_certificate`: it can only hold with a verified certificate. `looks_at_request`: two requests with the same
     certificate can differ in it, so its answer must not be remembered with the certificate.
@@ -53,12 +53,21 @@ class Selector(NamedTuple):
 
     argument: type[Argument]
     compile: Callable[[Any], Test]
+    example: str
     needs_certificate: bool
     looks_at_request: bool
 
 
 SELECTORS: Mapping[str, Selector] = {
-    "everyone": Selector(Nothing, _everyone, needs_certificate=False, looks_at_request=False),
-    "certificate": Selector(Nothing, _certificate, needs_certificate=True, looks_at_request=False),
-    "common_name": Selector(CommonName, _common_name, needs_certificate=True, looks_at_request=False),
+    "everyone": Selector(Nothing, _everyone, "{ everyone = {} }", needs_certificate=False, looks_at_request=False),
+    "certificate": Selector(
+        Nothing, _certificate, "{ certificate = {} }", needs_certificate=True, looks_at_request=False
+    ),
+    "common_name": Selector(
+        CommonName,
+        _common_name,
+        '{ common_name = { common_name = "Rhea Group" } }',
+        needs_certificate=True,
+        looks_at_request=False,
+    ),
 }

@@ -35,7 +35,7 @@ def make_context(certificate: Path, key: Path, roots: Roots) -> ServerContext:
         context = _ForgetfulContext(ssl.PROTOCOL_TLS_SERVER)
         context.recipe = lambda: _prepare(ServerContext(ssl.PROTOCOL_TLS_SERVER), certificate, key, roots)
         _prepare(context, certificate, key, roots)
-    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError; text that is not ASCII a ValueError
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError; OpenSSL's complaints about text are not
         said = getattr(error, "reason", None) or "they are not a certificate and an unencrypted key in PEM"
         hint = "give the server's certificate with its intermediates, and the unencrypted key that belongs to it"
         raise ServeError(f"{certificate} and {key} cannot be used together: {said}", hint) from error

@@ -1,7 +1,6 @@
 """Starts an app behind the gate on uvicorn."""
 
 import errno
-import os
 import socket
 import sys
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from uvicorn.importer import ImportFromStringError, import_from_string
 from keyfob.asgi import AccessMiddleware
 from keyfob.config import load_gate
 from keyfob.errors import ServeError
+from keyfob.server.addresses import EVERYWHERE, LOOPBACK
 from keyfob.server.context import make_context
 from keyfob.server.uvicorn import HTTPProtocol, WebSocketProtocol
 
@@ -120,9 +120,7 @@ def _listen(host: str, port: int) -> socket.socket:
         said = getattr(error, "strerror", None) or "not a host name"
         raise ServeError(f"{host} is no address of this machine: {said}", "try 127.0.0.1") from error
     try:
-        if os.name == "posix":
-            # Elsewhere the option would let two servers share a port.
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
         listener.listen(1024)
     except OSError as error:
@@ -151,6 +149,6 @@ def _import_app(name: str) -> ASGIApp:
 
 def _address(host: str, listener: socket.socket) -> str:
     port = listener.getsockname()[1]
-    name = "localhost" if host in {"127.0.0.1", "::1", "0.0.0.0", "::"} else host  # noqa: S104
+    name = "localhost" if host in (*EVERYWHERE, *LOOPBACK) else host
     bracketed = f"[{name}]" if ":" in name else name
     return f"https://{bracketed}" if port == 443 else f"https://{bracketed}:{port}"

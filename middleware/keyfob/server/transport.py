@@ -52,7 +52,7 @@ class GatheringTransport(asyncio.Transport):
 
     def abort(self) -> None:
         """Drops what is held, as it drops everything else."""
-        self._held = []
+        self._held, self._size = [], 0
         self._transport.abort()
 
     def can_write_eof(self) -> bool:

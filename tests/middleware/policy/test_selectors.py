@@ -1,5 +1,7 @@
 """policy.selectors: every row of the table, with what it takes and when it holds."""
 
+import tomllib
+
 import pytest
 from pydantic import ValidationError
 
@@ -81,6 +83,14 @@ def test_an_argument_is_taken_exactly_or_not_at_all(selector: str, argument: obj
     """No type is guessed, no extra key ignored."""
     with pytest.raises(ValidationError):
         SELECTORS[selector].argument.model_validate(argument)
+
+
+@pytest.mark.parametrize("name", SELECTORS)
+def test_every_example_is_a_rule_that_can_be_written(name: str) -> None:
+    """It is the hint for whoever wrote it wrongly."""
+    [(selector, argument)] = tomllib.loads(f"rule = {SELECTORS[name].example}")["rule"].items()
+    assert selector == name
+    SELECTORS[name].argument.model_validate(argument)
 
 
 def test_what_a_row_says_it_looks_at_is_true() -> None:
