@@ -14,8 +14,8 @@ from cryptography.x509.oid import NameOID
 
 from keyfob.errors import CertificateError, Expired, Malformed, NotYetValid, Untrusted
 
-# What the parser of certificates raises on hostile bytes; an unknown TLS feature is a KeyError, for one. It warns of odd
-# names, such as a country of six letters; where warnings are errors, they stay inside the tree like the rest.
+# What the parser of certificates raises on hostile bytes; an unknown TLS feature is a KeyError, for one. It warns of
+# odd names, such as a country of six letters; where warnings are errors, they stay inside the tree like the rest.
 UNREADABLE = (
     ArithmeticError,
     LookupError,

@@ -178,7 +178,7 @@ class TestPatience:
             await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"5")]})
             await send({"type": "http.response.body", "body": b"hello"})
 
-        config = uvicorn.Config(app, http=HTTPToolsProtocol, ws="none", lifespan="off", log_config=None)
+        config = uvicorn.Config(app, http=HTTPToolsProtocol, ws="wsproto", lifespan="off", log_config=None)
         server = uvicorn.Server(config)
         with socket.create_server(("127.0.0.1", 0)) as listener:
             thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
@@ -209,6 +209,14 @@ class TestPatience:
         with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
             connection.sendall(b"GET /slow HTTP/1.1\r\nhost: localhost\r\n\r\n")
             assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+    @pytest.mark.parametrize("header", [b"content-length: 6\r\n", b"transfer-encoding: chunked\r\n"])
+    def test_a_handshake_with_a_body_is_refused_whatever_library_would_read_it(self, port: int, header: bytes) -> None:
+        """It is parsed twice, and the second parser is given no body: some would wait for one."""
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+            connection.sendall(UPGRADE % (b"/", header, b""))
+            assert connection.recv(65536).startswith(b"HTTP/1.1 400 ")
+            assert connection.recv(65536) == b""
 
     def test_the_end_of_a_body_is_no_half_a_request(self, port: int) -> None:
         """A chunked body's last bytes may come on their own, and the app take its time after them."""
