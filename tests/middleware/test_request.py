@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exchanges import make_request
-from keyfob.request import SOCKET_PEER, parse_host
+from keyfob.request import SOCKET_PEER, hide_cookies, hide_secrets, parse_host
 
 
 @pytest.mark.parametrize(
@@ -100,3 +100,74 @@ def test_a_websocket_handshake_is_a_get() -> None:
     """RFC 6455 section 4.1; ASGI gives WebSocket scopes no method."""
     request = make_request({"type": "websocket", "headers": [], "path": "/live"}, 0)
     assert (request.is_websocket, request.method, request.path) == (True, "GET", "/live")
+
+
+# --- What is nobody's but ours ----------------------------------------------------------------------------------------
+
+OURS = b"__Host-keyfob-tag=a.b-c_d"
+
+
+@pytest.mark.parametrize(
+    ("field", "left"),
+    [
+        (OURS, b""),
+        (OURS + b";", b""),
+        (b" " + OURS + b" ; ", b""),
+        (OURS + b"; " + OURS, b""),
+        (OURS + b"; a=1", b"a=1"),
+        (OURS + b";a=1; b=2", b"a=1; b=2"),
+        (b"a=1; " + OURS, b"a=1"),
+        (b"a=1;" + OURS + b";b=2", b"a=1;b=2"),
+        (b"a=1;\t" + OURS + b" ;  b=2", b"a=1;  b=2"),
+        (b"a=1; __host-KEYFOB-x=secret; b=2", b"a=1; b=2"),
+        (b"a=1; __Host-keyfob-; b=2", b"a=1; b=2"),
+        (b"__Host-keyfob-browser", b""),
+        # As some WSGI servers join two fields.
+        (b"a=1," + OURS, b"a=1"),
+        (b"a=1, " + OURS + b",b=2", b"a=1,b=2"),
+        (OURS + b",b=2", b"b=2"),
+        # What is not ours stays as it is.
+        (b"", b""),
+        (b" a=1 ; b=2; ", b" a=1 ; b=2; "),
+        (b"a=" + OURS, b"a=" + OURS),
+        (b"x" + OURS + b"; b=2", b"x" + OURS + b"; b=2"),
+        (b"__Host-keyfobx=1; __Host-key=2", b"__Host-keyfobx=1; __Host-key=2"),
+        (b'a="x, y"; b=\xe9\xff', b'a="x, y"; b=\xe9\xff'),
+    ],
+)
+def test_a_cookie_field_is_left_as_it_came_but_for_ours(field: bytes, left: bytes) -> None:
+    """Byte for byte, with the spaces that it had."""
+    assert hide_cookies(field) == left
+
+
+# What others' cookies hold: any byte that a field can, but for what parts them and what would begin one of ours.
+_VALUES = st.binary(max_size=12).filter(lambda value: not {*b";,\r\n\0_"} & {*value})
+
+
+@given(st.lists(st.tuples(st.booleans(), _VALUES), max_size=8), st.sampled_from([b"; ", b";", b" ;"]))
+def test_whatever_stands_around_ours_stays(cookies: list[tuple[bool, bytes]], sign: bytes) -> None:
+    """In its order; nothing of ours is left, and nothing of theirs is lost."""
+    field = sign.join(OURS if is_ours else b"n=" + value for is_ours, value in cookies)
+    left = hide_cookies(field)
+    assert b"keyfob" not in left
+    theirs = [b"n=" + value for is_ours, value in cookies if not is_ours]
+    assert left.replace(sign, b"|").strip(b" |;\t").split(b"|") == b"|".join(theirs).strip(b" |;\t").split(b"|")
+
+
+def test_headers_of_ours_are_taken_out_of_the_others() -> None:
+    """Both pairs of a service token, and our cookies in however many fields; the others stay in their order."""
+    headers = [
+        (b"host", b"x"),
+        (b"cookie", b"a=1"),
+        (b"keyfob-client-id", b"secret"),
+        (b"cookie", OURS),
+        (b"keyfob-client-secret", b"secret"),
+        (b"cf-access-client-id", b"secret"),
+        (b"cookie", OURS + b"; b=2"),
+        (b"cf-access-client-secret", b"secret"),
+        (b"cf-access-jwt-assertion", b"theirs"),
+        (b"cookie2", OURS),
+    ]
+    left = [headers[0], headers[1], (b"cookie", b"b=2"), headers[8], headers[9]]
+    assert hide_secrets(headers) == left
+    assert hide_secrets(left) == left

@@ -20,14 +20,14 @@ def request(extensions: dict[str, Any] | None) -> Request:
 def test_any_iterable_is_a_chain(kind: Any) -> None:
     """The specification says iterable, and servers take it at its word."""
     chain: Iterable[str] = kind(["leaf", "intermediate"])
-    assert TLSSource().chain(request({"tls": {"client_cert_chain": chain}})) == ("leaf", "intermediate")
+    assert TLSSource().presented(request({"tls": {"client_cert_chain": chain}})) == ("leaf", "intermediate")
 
 
 @pytest.mark.parametrize("extensions", [None, {}, {"websocket.http.response": {}}, {"tls": None}])
 def test_no_extension_means_nobody_was_asked(extensions: dict[str, Any] | None) -> None:
     """Plain HTTP, or a server that keeps its certificates to itself: the hint says how to start one that does not."""
     with pytest.raises(NotRequested) as raised:
-        TLSSource().chain(request(extensions))
+        TLSSource().presented(request(extensions))
     assert "keyfob serve" in raised.value.hint
 
 
@@ -37,17 +37,17 @@ def test_no_extension_means_nobody_was_asked(extensions: dict[str, Any] | None) 
 def test_no_chain_is_a_missing_certificate(tls: dict[str, Any]) -> None:
     """A name without a certificate is only a name."""
     with pytest.raises(Missing):
-        TLSSource().chain(request({"tls": tls}))
+        TLSSource().presented(request({"tls": tls}))
 
 
 def test_a_chain_that_the_tls_layer_refused_is_refused() -> None:
     """A chain being there does not mean that it was verified."""
     with pytest.raises(Untrusted, match="self-signed"):
-        TLSSource().chain(request({"tls": {"client_cert_chain": ("leaf",), "client_cert_error": "self-signed"}}))
+        TLSSource().presented(request({"tls": {"client_cert_chain": ("leaf",), "client_cert_error": "self-signed"}}))
 
 
 @pytest.mark.parametrize("tls", [{"client_cert_error": "x"}, {}, {"client_cert_chain": []}])
 def test_every_way_out_is_a_certificate_error(tls: dict[str, Any]) -> None:
     """Nothing else reaches the gate."""
     with pytest.raises(CertificateError):
-        TLSSource().chain(request({"tls": tls}))
+        TLSSource().presented(request({"tls": tls}))
