@@ -4,11 +4,15 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, SignatureAlgorithmOID
 
 from keyfob.certificate import UNREADABLE, require_readable
 from keyfob.errors import KeyfobError
+
+# NIST SP 800-131A: shorter keys no longer prove who signed.
+SHORTEST_RSA, SHORTEST_EC = 2048, 256
 
 
 class UnusableRoots(KeyfobError):
@@ -28,7 +32,7 @@ class Roots(NamedTuple):
 
 
 def read_roots(pem: bytes) -> Roots:
-    """The certificates of one PEM text: self-issued ones are roots, the others intermediates.
+    """The certificates of one PEM text: those that have signed themselves are roots, the others intermediates.
 
     Raises UnusableRoots if there is no root, or if any of them never could sign a client's certificate. What is not
     looked at is time: a root that has ended refuses its own devices, and those of the others stay.
@@ -39,14 +43,36 @@ def read_roots(pem: bytes) -> Roots:
             require_readable(certificate)
     except UNREADABLE as error:
         raise UnusableRoots(
-            f"not a PEM file of certificates: {error}", "give the CA's certificate, not its key"
+            f"not a PEM file of certificates: {str(error).partition('. See ')[0]}",
+            "give the CA's certificate, not its key",
         ) from error
     for certificate in certificates:
         _require_authority(certificate)
-    anchors = tuple(each for each in certificates if each.subject == each.issuer)
+    anchors = tuple(each for each in certificates if _is_root(each))
     if not anchors:
         raise UnusableRoots("holds intermediates but no root", "append the self-signed root as the last certificate")
-    return Roots(anchors, tuple(each for each in certificates if each.subject != each.issuer))
+    return Roots(anchors, tuple(each for each in certificates if each not in anchors))
+
+
+def _is_root(certificate: x509.Certificate) -> bool:
+    """A self-issued one that another key has signed, as when an authority changes its key, is an intermediate."""
+    if certificate.subject != certificate.issuer:
+        return False
+    if certificate.signature_algorithm_oid in _NOT_VERIFIED:
+        return True
+    try:
+        certificate.verify_directly_issued_by(certificate)
+    except (InvalidSignature, *UNREADABLE):
+        return False
+    return True
+
+
+# Old roots have signed themselves like this, and nobody needs to verify that: they are trusted because they stand here.
+_NOT_VERIFIED = {
+    SignatureAlgorithmOID.RSA_WITH_MD5,
+    SignatureAlgorithmOID.RSA_WITH_SHA1,
+    SignatureAlgorithmOID.ECDSA_WITH_SHA1,
+}
 
 
 def join_roots(many: Iterable[Roots]) -> Roots:
