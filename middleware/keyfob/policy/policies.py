@@ -1,11 +1,10 @@
 """One policy: a decision, and the rules under which it is taken."""
 
-from collections.abc import Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
 from keyfob.policy.decision import Identity
-from keyfob.policy.selectors import Test
+from keyfob.policy.rules import Rules
 from keyfob.request import Request
 
 
@@ -15,25 +14,37 @@ class PolicyDecision(StrEnum):
     BYPASS = "bypass"
     NON_IDENTITY = "non_identity"
     DENY = "deny"
+    ALLOW = "allow"
 
 
 class Policy(NamedTuple):
-    """Matches when any `include` holds, every `require` holds and no `exclude` holds.
+    """A decision, taken when its rules hold.
 
-    `looks_at_request` says that some rule here looks at more than the certificate.
+    Where nobody can tell whether they do, nobody gets in by it, and nobody past it. `session` is for how many seconds
+    a login by it counts, None for as long as the application says.
     """
 
     name: str
     decision: PolicyDecision
-    include: Sequence[Test]
-    require: Sequence[Test] = ()
-    exclude: Sequence[Test] = ()
-    looks_at_request: bool = True
+    rules: Rules
+    session: float | None = None
+
+    @property
+    def comes_first(self) -> bool:
+        """As Access documents it: bypass and service auth are asked before every allow and deny."""
+        return self.decision in _FIRST
+
+    @property
+    def asks_who(self) -> bool:
+        """An allow is for people who have logged in, whatever its rules ask for; every other policy is for anybody."""
+        return self.decision is PolicyDecision.ALLOW
 
     def matches(self, request: Request, identity: Identity) -> bool:
         """Whether the decision of this policy is to be taken."""
-        return (
-            not any(test(request, identity) for test in self.exclude)
-            and all(test(request, identity) for test in self.require)
-            and any(test(request, identity) for test in self.include)
-        )
+        if self.decision is PolicyDecision.ALLOW and identity.user is None:
+            return False
+        held = self.rules.hold(request, identity)
+        return held is True or (held is None and self.decision is PolicyDecision.DENY)
+
+
+_FIRST = frozenset({PolicyDecision.BYPASS, PolicyDecision.NON_IDENTITY})

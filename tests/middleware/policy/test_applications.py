@@ -3,18 +3,21 @@
 import itertools
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from exchanges import make_request, make_scope
 from keyfob.errors import Expired, Missing, Reason
-from keyfob.policy import Allow, Application, Deny, Identity, Policy, PolicyDecision
+from keyfob.policy import Allow, Application, Deny, Identity, Policy, PolicyDecision, Rule, Rules
+from keyfob.request import Request
+from situations import NOBODY, REQUEST, ask_with, device, person
 
-REQUEST = make_request(make_scope(), 0)
-NOBODY = Identity(None, Missing("-"), ())
-BYPASS, NON_IDENTITY, DENY = PolicyDecision.BYPASS, PolicyDecision.NON_IDENTITY, PolicyDecision.DENY
+BYPASS, NON_IDENTITY = PolicyDecision.BYPASS, PolicyDecision.NON_IDENTITY
+DENY, ALLOW = PolicyDecision.DENY, PolicyDecision.ALLOW
+PERSON, DEVICE = person(), device("Rhea Group")
 
 
 def policy(name: str, decision: PolicyDecision, *, matches: bool = True) -> Policy:
-    return Policy(name, decision, (lambda *_: matches,))
+    return Policy(name, decision, Rules((Rule("-", lambda request, identity: matches),)))
 
 
 def test_silence_denies() -> None:
@@ -23,10 +26,10 @@ def test_silence_denies() -> None:
     assert isinstance(Application("a", [policy("p", BYPASS, matches=False)]).decide(REQUEST, NOBODY), Deny)
 
 
-@pytest.mark.parametrize("decision", [BYPASS, NON_IDENTITY])
+@pytest.mark.parametrize("decision", [BYPASS, NON_IDENTITY, ALLOW])
 def test_a_matching_policy_lets_in_and_is_named(decision: PolicyDecision) -> None:
     """The decision says who said so."""
-    assert Application("a", [policy("p", decision)]).decide(REQUEST, NOBODY) == Allow("a", "p", NOBODY)
+    assert Application("a", [policy("p", decision)]).decide(REQUEST, PERSON) == Allow("a", "p", PERSON)
 
 
 def test_a_deny_policy_denies_and_is_named() -> None:
@@ -35,34 +38,41 @@ def test_a_deny_policy_denies_and_is_named() -> None:
     assert decision == Deny(Reason.BLOCKED_BY_POLICY, "a", "p", NOBODY)
 
 
-def test_bypass_and_non_identity_are_asked_before_deny() -> None:
-    """As Access documents it: a deny cannot take back what they give."""
-    policies = [policy("blocked", DENY), policy("device", NON_IDENTITY), policy("open", BYPASS)]
-    assert Application("a", policies).decide(REQUEST, NOBODY) == Allow("a", "device", NOBODY)
+def test_the_documented_example_runs_in_the_documented_order() -> None:
+    """Allow A, Block B, Service Auth C, Bypass D, Allow E: C and D first, and then A, B and E."""
+    written = [("A", ALLOW), ("B", DENY), ("C", NON_IDENTITY), ("D", BYPASS), ("E", ALLOW)]
+    application = Application("a", [policy(*each) for each in written])
+    assert "".join(each.name for each in application.policies) == "CDABE"
+    assert "".join(each.name for each in application.written) == "ABCDE"
 
 
-@pytest.mark.parametrize("order", list(itertools.permutations([BYPASS, NON_IDENTITY, DENY])))
-@pytest.mark.parametrize("matching", list(itertools.product([True, False], repeat=3)))
-def test_the_order_is_the_documented_one(order: tuple[PolicyDecision, ...], matching: tuple[bool, ...]) -> None:
-    """Every arrangement of three policies, against a reading of the rule in other words."""
-    policies = [
-        policy(f"{number}", decision, matches=matches)
-        for number, (decision, matches) in enumerate(zip(order, matching, strict=True))
-    ]
-    openers = [each for each in policies if each.decision is not DENY and each.matches(REQUEST, NOBODY)]
-    decision = Application("a", policies).decide(REQUEST, NOBODY)
-    if openers:
-        assert isinstance(decision, Allow)
-        assert decision.policy == openers[0].name
-    else:
-        assert isinstance(decision, Deny)
+@pytest.mark.parametrize("order", list(itertools.permutations([BYPASS, NON_IDENTITY, DENY, ALLOW])))
+def test_the_first_match_in_that_order_ends_it(order: tuple[PolicyDecision, ...]) -> None:
+    """Every arrangement of four policies, with every choice of those that match; a deny takes back nothing before."""
+    for matching in itertools.product([True, False], repeat=4):
+        written = list(zip("wxyz", order, matching, strict=True))
+        policies = [policy(name, decision, matches=matches) for name, decision, matches in written]
+        found = [each for half in ({BYPASS, NON_IDENTITY}, {DENY, ALLOW}) for each in written if each[1] in half]
+        first = next((each for each in found if each[2]), None)
+        decision = Application("a", policies).decide(REQUEST, PERSON)
+        assert decision.policy == (first[0] if first else "")
+        assert isinstance(decision, Allow) is (first is not None and first[1] is not DENY)
+
+
+def test_of_two_that_tie_the_upper_one_is_asked() -> None:
+    """From top to bottom within each half: bypass has no precedence over service auth, nor the other way round."""
+    for first, second in itertools.product([BYPASS, NON_IDENTITY], repeat=2):
+        decision = Application("a", [policy("upper", first), policy("lower", second)]).decide(REQUEST, NOBODY)
+        assert decision.policy == "upper"
 
 
 @pytest.mark.parametrize(
     ("identity", "reason"),
     [
         (NOBODY, Reason.CERTIFICATE_MISSING),
+        (Identity(None, Missing("-"), ()), Reason.CERTIFICATE_MISSING),
         (Identity(None, Expired("-"), ()), Reason.CERTIFICATE_EXPIRED),
+        (DEVICE, Reason.NO_MATCHING_POLICY),
     ],
 )
 def test_the_certificates_reason_is_the_denials(identity: Identity, reason: Reason) -> None:
@@ -72,8 +82,63 @@ def test_the_certificates_reason_is_the_denials(identity: Identity, reason: Reas
     assert decision.reason is reason
 
 
-def test_looking_at_the_request_is_known_of_the_whole() -> None:
-    """One rule that looks at more than the certificate makes every decision a new one."""
-    careless = Policy("p", DENY, (), looks_at_request=False)
-    assert not Application("a", [careless]).looks_at_request
-    assert Application("a", [careless, policy("q", DENY)]).looks_at_request
+@pytest.mark.parametrize("key", ["include", "require", "exclude"])
+def test_one_rule_that_looks_at_the_client_is_known_of_the_whole(key: str) -> None:
+    """Wherever it stands, so that the address is looked for only where somebody asks."""
+    looking = Rule("-", lambda request, identity: True, looks_at_request=True, looks_at_client=True)
+    rules = Rules(())._replace(**{key: (looking,)})
+    assert not Application("a", [policy("p", DENY)]).looks_at_client
+    assert Application("a", [policy("p", DENY), Policy("q", DENY, rules)]).looks_at_client
+
+
+# --- What is left to ask of one identity ------------------------------------------------------------------------------
+
+# What a rule answers to a GET and to a POST, and whether it looks at the request.
+ANSWERS = st.sampled_from([True, False, None])
+RULE = st.tuples(ANSWERS, ANSWERS) | ANSWERS
+RULES = st.lists(RULE, max_size=2)
+POLICIES = st.lists(st.tuples(st.sampled_from(PolicyDecision), RULES, RULES, RULES), max_size=5)
+
+
+def make_rule(written: tuple[bool | None, bool | None] | bool | None) -> Rule:
+    if not isinstance(written, tuple):
+        return Rule(str(written), lambda request, identity: written)
+    get, post = written
+
+    def test(request: Request, _: Identity) -> bool | None:
+        return get if request.method == "GET" else post
+
+    return Rule(str(written), test, looks_at_request=True)
+
+
+@given(POLICIES, st.sampled_from([NOBODY, DEVICE, PERSON]))
+def test_what_is_left_comes_to_the_same_decision(
+    written: list[tuple[PolicyDecision, *tuple[list[object], ...]]], identity: Identity
+) -> None:
+    """On every request, whichever it was that the rest was asked about."""
+    policies = [
+        Policy(str(number), decision, Rules(*(tuple(map(make_rule, each)) for each in rules)))  # type: ignore[arg-type]
+        for number, (decision, *rules) in enumerate(written)
+    ]
+    application = Application("a", policies)
+    requests = [ask_with(method=method) for method in ("GET", "POST")]
+    for first in requests:
+        left = application.narrow(first, identity)
+        for request in requests:
+            decision = left.decide(request, identity) if isinstance(left, Application) else left
+            assert decision == application.decide(request, identity)
+
+
+def test_what_hangs_on_no_request_is_decided_at_once() -> None:
+    """Then there is nothing left but the decision: what a policy behind it looks at does not matter."""
+    looking = Policy("q", DENY, Rules((Rule("-", lambda request, identity: True, looks_at_request=True),)))
+    assert Application("a", [policy("p", NON_IDENTITY), looking]).narrow(REQUEST, NOBODY) == Allow("a", "p", NOBODY)
+    assert isinstance(Application("a", [policy("p", BYPASS, matches=False)]).narrow(REQUEST, NOBODY), Deny)
+
+
+def test_nothing_is_asked_twice_of_one_identity() -> None:
+    """What is left of an application are the policies and rules that look at the request."""
+    looking = Policy("q", NON_IDENTITY, Rules((Rule("-", lambda request, identity: True, looks_at_request=True),)))
+    left = Application("a", [policy("p", BYPASS, matches=False), looking, policy("r", DENY)]).narrow(REQUEST, NOBODY)
+    assert isinstance(left, Application)
+    assert [each.name for each in left.policies] == ["q", "r"]
