@@ -5,6 +5,7 @@ import fcntl
 import os
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
+from glob import escape
 from pathlib import Path
 
 from keyfob.errors import PKIError
@@ -24,7 +25,7 @@ def lock_folder(folder: Path) -> Iterator[None]:
 def remove_leftovers(folder: Path, names: Iterable[str]) -> None:
     """Removes what an interrupted `write_together` left of these files. To be called under `lock_folder`."""
     for name in names:
-        for path in folder.glob(f".{name}.{'[0-9a-f]' * 8}"):
+        for path in folder.glob(f".{escape(name)}.{'[0-9a-f]' * 8}"):
             path.unlink()
 
 
@@ -57,6 +58,33 @@ def write_together(folder: Path, contents: Mapping[str, bytes]) -> None:
         for path in (*unfinished, *(path for path, _ in staged)):
             with contextlib.suppress(OSError):
                 path.unlink()
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Puts `data`, 0600, in the place of what was there: in one step, so that a reader finds the one or the other.
+
+    For what is not a key. Raises PKIError.
+    """
+    staged = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        _write_exclusively(staged, data)
+        staged.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise PKIError(f"{path} cannot be written: {error.strerror}", "choose a folder that you own") from error
+    finally:
+        with contextlib.suppress(OSError):
+            staged.unlink()
+
+
+def make_folder(folder: Path) -> None:
+    """Makes the folder for its owner alone, unless it is there. Raises PKIError."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise PKIError(
+            f"{folder} cannot be made: {error.strerror}", "name a folder you own, with --home or KEYFOB_HOME"
+        ) from error
 
 
 def _write_exclusively(path: Path, data: bytes) -> None:

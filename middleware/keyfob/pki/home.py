@@ -1,7 +1,8 @@
-"""The folder that a first start fills: an authority, a server, a device, and the rules for them."""
+"""The folder that a first start fills: an authority, a server, a device, the inventory, and the rules for them."""
 
 import json
 import shlex
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,30 +12,55 @@ from cryptography import x509
 
 from keyfob.certificate import UNREADABLE
 from keyfob.errors import PKIError
-from keyfob.pki.authority import Authority
-from keyfob.pki.files import lock_folder, remove_leftovers, write_together
-from keyfob.pki.pkcs12 import export_identity, make_password
+from keyfob.pki.authority import DeviceRequest
+from keyfob.pki.files import lock_folder, make_folder, remove_leftovers, write_together
+from keyfob.pki.founding import make_root, write_bundle
+from keyfob.pki.issuing import issue_device, renew_device, settle_device
+from keyfob.pki.keys import Passphrase, is_encrypted
+from keyfob.pki.ra import RA_KEY
+from keyfob.pki.registry import (
+    BUNDLE,
+    DEVICES,
+    INTERMEDIATE,
+    INTERMEDIATE_KEY,
+    INVENTORY,
+    INVENTORY_URL,
+    ROOT,
+    ROOT_KEY,
+    Registry,
+    find_inventory,
+    load_authority,
+)
+from keyfob.pki.resumption import finish_together
 
-DEVICE_NAME = "My iPhone"
+# The first device: whoever starts the server can try it at once.
+DEVICE_NAME = "this-computer"
+# What is written in one step, and may be found half in place after that was interrupted.
+_TOGETHER = ((ROOT, ROOT_KEY, BUNDLE), (INTERMEDIATE, INTERMEDIATE_KEY), ("server.pem", "server-key.pem"))
+_TICK = 0.03
 _OWN = "choose a folder that you own (was it made with sudo?)"
 _RESTORE = "put it back from a backup, or move the folder away to begin anew"
 
 
 class Home(NamedTuple):
-    """The folder's files. `password` opens `device_p12` and is there only in the run that made it."""
+    """The folder's files."""
 
     folder: Path
-    password: str | None
 
     @property
     def authority(self) -> Path:
-        """The CA's certificate: what devices trust, and what the gate holds their certificates against."""
-        return self.folder / "ca.pem"
+        """The root's certificate: what devices trust."""
+        return self.folder / ROOT
 
     @property
     def authority_key(self) -> Path:
-        """The CA's key: whoever has it can make new keys to the door."""
-        return self.folder / "ca-key.pem"
+        """The root's key: whoever has it can make new keys to the door."""
+        return self.folder / ROOT_KEY
+
+    @property
+    def bundle(self) -> Path:
+        """The intermediate, where there is one, and the root: what the gate holds devices against."""
+        return self.folder / BUNDLE
 
     @property
     def server(self) -> Path:
@@ -48,61 +74,64 @@ class Home(NamedTuple):
 
     @property
     def device(self) -> Path:
-        """The device's certificate, as curl takes it."""
-        return self.folder / "device.pem"
+        """The first device's certificate, as curl takes it."""
+        return self.folder / DEVICES / f"{DEVICE_NAME}.pem"
 
     @property
     def device_key(self) -> Path:
-        """The device's key, as curl takes it."""
-        return self.folder / "device-key.pem"
-
-    @property
-    def device_p12(self) -> Path:
-        """The device's certificate and key, as phones take them."""
-        return self.folder / "device.p12"
+        """The first device's key, as curl takes it."""
+        return self.folder / DEVICES / f"{DEVICE_NAME}-key.pem"
 
     @property
     def secrets(self) -> tuple[Path, ...]:
         """The files that nobody else may read."""
-        return self.authority_key, self.server_key, self.device_key, self.device_p12
+        names = (ROOT_KEY, INTERMEDIATE_KEY, RA_KEY, INVENTORY, INVENTORY_URL)
+        return *(self.folder / name for name in names), self.server_key, self.device_key
 
     @property
     def config(self) -> Path:
         """The rules."""
         return self.folder / "access.toml"
 
+    def registry(self, passphrase: Passphrase | None = None) -> Registry:
+        """The folder's authority and inventory."""
+        return Registry(self.folder, None, passphrase)
 
-def open_home(folder: Path, hosts: Sequence[str]) -> Home:
+
+def open_home(folder: Path, hosts: Sequence[str], passphrase: Passphrase | None = None) -> Home:
     """The folder with everything in it; what is missing is made, what is there is kept.
 
     `hosts` are the names and addresses under which the server can be reached, the most usual one first. Raises
     PKIError if the folder cannot be used, or if half of a pair is missing.
     """
-    home = Home(folder.absolute(), None)
-    _make_folder(home.folder)
+    home = Home(folder.absolute())
+    make_folder(home.folder)
     try:
         with lock_folder(home.folder):
-            remove_leftovers(home.folder, (path.name for path in home.secrets))
-            return _fill(home, hosts)
+            for names in _TOGETHER:
+                finish_together(home.folder, names)
+                remove_leftovers(home.folder, names)
+            _fill(home, hosts, passphrase)
     except OSError as error:
         raise PKIError(f"{error.filename or home.folder} cannot be used: {error.strerror}", _OWN) from error
-
-
-def _fill(home: Home, hosts: Sequence[str]) -> Home:
-    _require_private(home)
-    server_missing, device_missing = _missing(home.server, home.server_key), _missing(home.device, home.device_key)
-    # The CA's key may be kept elsewhere, as long as there is nothing to sign.
-    if server_missing or device_missing or home.authority_key.exists() or not home.authority.exists():
-        authority = _open_authority(home)
-        if server_missing:
-            issued = authority.issue_server(hosts)
-            _write(home, {home.server: issued.certificate_pem, home.server_key: issued.key_pem})
-        if device_missing:
-            home = _make_device(home, authority)
-    if _missing(home.config):
-        _write(home, {home.config: _compose_config(hosts).encode("utf-8")})
-    _require_current(home)
     return home
+
+
+def _fill(home: Home, hosts: Sequence[str], passphrase: Passphrase | None) -> None:
+    _require_private(home)
+    _ensure_root(home)
+    registry = home.registry(passphrase)
+    # Never made anew beside an authority: an empty one would let everybody in again who was withdrawn.
+    registry.inventory.close()
+    write_bundle(home.folder)
+    if _missing(home.server, home.server_key):
+        _make_server(home, registry, hosts)
+    _ensure_device(home, registry)
+    if _missing(home.config):
+        _write(home, {home.config: _compose_config(home, hosts).encode("utf-8")})
+        # Whoever reads a file that is younger than a tick of the kernel's clock reads it once more, and says so.
+        time.sleep(_TICK)
+    _require_current(home)
 
 
 def _require_private(home: Home) -> None:
@@ -134,43 +163,44 @@ def read_device(home: Home) -> tuple[str, datetime]:
         raise PKIError(f"{home.device} cannot be read as a certificate: {error}", _RESTORE) from error
 
 
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise PKIError(f"{folder} cannot be made: {error.strerror}", "set KEYFOB_HOME to a folder you own") from error
+def _ensure_root(home: Home) -> None:
+    """A root of one's own. Its key may be kept elsewhere, as long as there is nothing to sign with it."""
+    if home.authority_key.exists() or not home.authority.exists():
+        if _missing(home.authority, home.authority_key):
+            if home.server.exists() or home.device.exists():
+                hint = "put ca.pem and ca-key.pem back, or move the folder away to begin anew"
+                raise PKIError(f"{home.authority} is missing, but certificates of it are there", hint)
+            make_root(home.folder, "keyfob CA")
+        elif not is_encrypted(home.authority_key.read_bytes()):
+            _require_pair(home)
 
 
-def _open_authority(home: Home) -> Authority:
-    if _missing(home.authority, home.authority_key):
-        if home.server.exists() or home.device.exists():
-            hint = "put ca.pem and ca-key.pem back, or move the folder away to begin anew"
-            raise PKIError(f"{home.authority} is missing, but certificates of it are there", hint)
-        authority = Authority.create("keyfob CA")
-        pair = {home.authority: authority.issued.certificate_pem, home.authority_key: authority.issued.key_pem}
-        _write(home, pair)
-        return authority
+def _require_pair(home: Home) -> None:
     try:
-        return Authority.load(home.authority.read_bytes(), home.authority_key.read_bytes())
-    except OSError as error:
-        raise PKIError(f"{error.filename} cannot be read: {error.strerror}", _RESTORE) from error
+        load_authority(home.folder, ROOT, ROOT_KEY, None)
     except PKIError as error:
-        both = f"{home.authority} and {home.authority_key.name}"
-        raise PKIError(f"{both}: {error.message}", error.hint or _RESTORE) from error
+        raise PKIError(error.message, error.hint or _RESTORE) from error
 
 
-def _make_device(home: Home, authority: Authority) -> Home:
-    issued, password = authority.issue_device(DEVICE_NAME), make_password()
-    if home.device_p12.exists():
-        raise PKIError(f"{home.device_p12} is there, but its PEM pair is missing", "move it away, or put the pair back")
-    contents = {
-        # First, because a pair without it looks like one whose owner deleted it.
-        home.device_p12: export_identity(issued, DEVICE_NAME, password),
-        home.device: issued.certificate_pem,
-        home.device_key: issued.key_pem,
-    }
-    _write(home, contents)
-    return home._replace(password=password)
+def _make_server(home: Home, registry: Registry, hosts: Sequence[str]) -> None:
+    issued, signer = registry.authority.issue_server(hosts), registry.authority.issued
+    # Browsers know the root alone: what is between it and the server has to come along.
+    chain = b"" if signer.certificate == registry.root else signer.certificate_pem
+    _write(home, {home.server: issued.certificate_pem + chain, home.server_key: issued.key_pem})
+
+
+def _ensure_device(home: Home, registry: Registry) -> None:
+    """The first device; one that an interrupted start has left is recorded now."""
+    settle_device(registry, DEVICE_NAME)
+    present = registry.inventory.find_present(DEVICE_NAME)
+    if not _missing(home.device, home.device_key):
+        if not registry.inventory.find(DEVICE_NAME):
+            issue_device(registry, DeviceRequest(DEVICE_NAME))
+    elif present is None:
+        issue_device(registry, DeviceRequest(DEVICE_NAME))
+    else:
+        # Its files were deleted, which is how one asks for new ones: nobody shall have the old ones.
+        renew_device(registry, DEVICE_NAME, time.time())
 
 
 def _missing(*paths: Path) -> bool:
@@ -202,22 +232,27 @@ def _require_current(home: Home) -> None:
             raise PKIError(f"{path} ended on {ended:%Y-%m-%d}", hint)
 
 
-def _compose_config(hosts: Sequence[str]) -> str:
-    """The walkthrough's policy for these hosts. JSON's strings are TOML's basic strings."""
-    listed = json.dumps(list(hosts))
-    return _CONFIG.format(hosts=listed, domain=json.dumps(hosts[0]), name=json.dumps(DEVICE_NAME))
+def _compose_config(home: Home, hosts: Sequence[str]) -> str:
+    """The rules for these hosts. JSON's strings are TOML's basic strings."""
+    where = find_inventory(home.folder)
+    inventory = where.name if isinstance(where, Path) else where
+    return _CONFIG.format(hosts=json.dumps(list(hosts)), domain=json.dumps(hosts[0]), inventory=json.dumps(inventory))
 
 
 _CONFIG = """\
-# Who may come in, and with what. The README explains every word; `keyfob serve` reads it when it starts.
+# Who may come in, and with what. The README explains every word; what is written here is in force within a second.
 
 [source]
 kind = "tls"                # the certificate of the TLS connection itself
 
 [[root_certificates]]
 name = "keyfob CA"
-certificate = "ca.pem"      # relative to this file
+certificate = "bundle.pem"  # relative to this file
+inventory = {inventory}  # where `keyfob revoke` writes down what counts no longer
 associated_hostnames = {hosts}
+
+[renewal]
+link = "/.keyfob/renew"     # where a device renews its certificate in its last days
 
 [[applications]]
 name = "Budget"
@@ -225,8 +260,9 @@ domain = {domain}
 self_hosted_domains = {hosts}
 
 [[applications.policies]]
-name = "My own device"
+name = "My own devices"
 decision = "non_identity"   # no login: the certificate is enough
 include = [{{ certificate = {{}} }}]
-require = [{{ common_name = {{ common_name = {name} }} }}]
+# One device alone? Take the # away, and write its name as `keyfob list` shows it.
+# require = [{{ common_name = {{ common_name = "My iPhone" }} }}]
 """

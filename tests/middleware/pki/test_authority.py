@@ -23,13 +23,15 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from certificates import DAY, Pair, make_authority, make_leaf
 from keyfob.certificate import ClientCertificate
 from keyfob.errors import PKIError, Untrusted, WrongPurpose
-from keyfob.pki import Authority, Issued
+from keyfob.pki.authority import Authority, DeviceRequest, Issued
+from keyfob.pki.keys import KEY_KINDS
 from keyfob.trust import Roots, Verifier
 from servers import find_program
 
 AUTHORITY = Authority.create("keyfob CA")
 SERVER = AUTHORITY.issue_server(["localhost", "box.local", "127.0.0.1", "::1"])
 DEVICE = AUTHORITY.issue_device("My iPhone")
+BELOW = AUTHORITY.issue_intermediate("keyfob devices")
 ALL = {"authority": AUTHORITY.issued, "server": SERVER, "device": DEVICE}
 LEAVES = {"server": SERVER, "device": DEVICE}
 
@@ -64,6 +66,7 @@ def altered(pem: bytes, before: str, after: str) -> bytes:
 @each
 def test_every_certificate_is_p256_with_sha256(issued: Issued) -> None:
     """The curve that every phone and browser takes, and the hash that goes with it."""
+    assert isinstance(issued.key, ec.EllipticCurvePrivateKey)
     assert isinstance(issued.key.curve, ec.SECP256R1)
     assert issued.certificate.public_key() == issued.key.public_key()
     assert isinstance(issued.certificate.signature_hash_algorithm, hashes.SHA256)
@@ -139,11 +142,12 @@ def test_no_two_certificates_share_a_key() -> None:
 # --- Extensions -----------------------------------------------------------------------------------------------------
 
 
-def test_the_authority_may_sign_certificates_and_lists_and_nothing_else() -> None:
-    """RFC 5280 section 4.2.1.3 and 4.2.1.9: critical, keyCertSign and cRLSign, path length 0."""
-    basic, usage = extension(AUTHORITY.issued, x509.BasicConstraints), extension(AUTHORITY.issued, x509.KeyUsage)
+@pytest.mark.parametrize(("authority", "length"), [(AUTHORITY, 1), (BELOW, 0)], ids=["root", "intermediate"])
+def test_an_authority_may_sign_certificates_and_lists_and_nothing_else(authority: Authority, length: int) -> None:
+    """RFC 5280 section 4.2.1.3 and 4.2.1.9: critical, keyCertSign and cRLSign, and one intermediate at most."""
+    basic, usage = extension(authority.issued, x509.BasicConstraints), extension(authority.issued, x509.KeyUsage)
     assert basic.critical
-    assert basic.value == x509.BasicConstraints(ca=True, path_length=0)
+    assert basic.value == x509.BasicConstraints(ca=True, path_length=length)
     assert usage.critical
     assert granted(usage.value) == {"key_cert_sign", "crl_sign"}
 
@@ -270,14 +274,100 @@ def test_an_authority_of_the_same_name_is_another_authority() -> None:
         verify(Authority.create("keyfob CA").issue_device("My iPhone").certificate_pem)
 
 
-def test_an_authority_below_this_one_counts_for_nothing(tmp_path: Path) -> None:
-    """Path length 0: even with the authority's own signature, nobody below it may issue."""
-    intermediate = make_authority("Below", Pair(AUTHORITY.issued.certificate, AUTHORITY.issued.key))
-    leaf = make_leaf(intermediate)
-    verdict = openssl_verify(tmp_path, (leaf.pem + intermediate.pem).encode(), "-purpose", "sslclient")
+def test_an_authority_below_an_intermediate_counts_for_nothing(tmp_path: Path) -> None:
+    """Path length 0: even with the intermediate's own signature, nobody below it may issue."""
+    assert isinstance(BELOW.issued.key, ec.EllipticCurvePrivateKey)
+    third = make_authority("Third", Pair(BELOW.certificate, BELOW.issued.key))
+    leaf = make_leaf(third)
+    chain = (leaf.pem + third.pem).encode() + BELOW.issued.certificate_pem
+    verdict = openssl_verify(tmp_path, chain, "-purpose", "sslclient")
     assert "path length constraint exceeded" in verdict.stderr
     with pytest.raises(Untrusted):
-        verify(leaf.pem.encode(), intermediate.pem.encode())
+        verify(leaf.pem.encode(), third.pem.encode(), BELOW.issued.certificate_pem)
+
+
+def test_an_intermediate_makes_no_intermediates() -> None:
+    """It says so itself, instead of signing what nobody accepts."""
+    with pytest.raises(PKIError, match="path length 0"):
+        BELOW.issue_intermediate("Third")
+
+
+def test_an_intermediate_has_another_name_than_its_root() -> None:
+    """A path is found by names."""
+    with pytest.raises(PKIError, match="the name of the root"):
+        AUTHORITY.issue_intermediate("keyfob CA")
+
+
+def test_a_device_of_the_intermediate_needs_its_leaf_alone_where_the_bundle_is_known(tmp_path: Path) -> None:
+    """OpenSSL and keyfob, with the intermediate on the server's side."""
+    leaf = BELOW.issue_device("My iPhone")
+    (tmp_path / "bundle.pem").write_bytes(BELOW.issued.certificate_pem + AUTHORITY.issued.certificate_pem)
+    (tmp_path / "leaf.pem").write_bytes(leaf.certificate_pem)
+    command = [find_program("openssl", "openssl"), "verify", "-x509_strict", "-purpose", "sslclient"]
+    subprocess.run([*command, "-CAfile", tmp_path / "bundle.pem", tmp_path / "leaf.pem"], check=True)
+    roots = Roots((AUTHORITY.certificate,), (BELOW.certificate,))
+    assert Verifier(roots).verify([leaf.certificate_pem.decode()], time.time())
+
+
+@pytest.mark.parametrize("kind", KEY_KINDS)
+def test_every_kind_of_key_makes_an_authority_that_openssl_accepts(tmp_path: Path, kind: str) -> None:
+    """P-384 signs with SHA-384, all others with SHA-256."""
+    authority = Authority.create("keyfob CA", kind=kind)
+    leaf = authority.issue_device("My iPhone")
+    (tmp_path / "ca.pem").write_bytes(authority.issued.certificate_pem)
+    (tmp_path / "leaf.pem").write_bytes(leaf.certificate_pem)
+    command = [find_program("openssl", "openssl"), "verify", "-x509_strict", "-CAfile", str(tmp_path / "ca.pem")]
+    subprocess.run([*command, str(tmp_path / "leaf.pem")], check=True)
+    assert isinstance(leaf.certificate.signature_hash_algorithm, hashes.SHA384 if kind == "p384" else hashes.SHA256)
+
+
+def test_nothing_outlives_its_authority() -> None:
+    """A certificate that is still in time below one that is not would be refused without a word."""
+    short = Authority.create("keyfob CA", days=30)
+    with pytest.raises(PKIError, match="before a certificate of 365 days would") as raised:
+        short.issue_device("My iPhone")
+    assert "--days 2" in raised.value.hint
+    assert short.issue_device(DeviceRequest("My iPhone", days=29))
+
+
+@pytest.mark.parametrize("days", [0, -1, 36501, 10**12])
+def test_a_lifetime_that_is_none_is_refused(days: int) -> None:
+    """Before any key is made."""
+    with pytest.raises(PKIError, match="no lifetime"):
+        Authority.create("keyfob CA", days=days)
+    with pytest.raises(PKIError, match="no lifetime"):
+        AUTHORITY.issue_device(DeviceRequest("My iPhone", days=days))
+
+
+def test_a_device_says_what_was_asked_for_and_no_more() -> None:
+    """Organization, unit, and alternative names of three kinds."""
+    request = DeviceRequest(
+        "My iPhone",
+        organization="Money",
+        unit="Home",
+        emails=("me@example.com",),
+        dns=("phone.example.com",),
+        uris=("urn:uuid:1",),
+    )
+    certificate = AUTHORITY.issue_device(request).certificate
+    assert certificate.subject.rfc4514_string() == "CN=My iPhone,OU=Home,O=Money"
+    assert list(certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value) == [
+        x509.RFC822Name("me@example.com"),
+        x509.DNSName("phone.example.com"),
+        x509.UniformResourceIdentifier("urn:uuid:1"),
+    ]
+
+
+@pytest.mark.parametrize("value", ["", "a b", "me@exämple.com", "a\0b", "\u202e"])
+def test_an_alternative_name_that_cannot_be_is_a_pki_error(value: str) -> None:
+    """With a hint."""
+    for request in (
+        DeviceRequest("x", emails=(value,)),
+        DeviceRequest("x", dns=(value,)),
+        DeviceRequest("x", uris=(value,)),
+    ):
+        with pytest.raises(PKIError, match="cannot be an alternative name"):
+            AUTHORITY.issue_device(request)
 
 
 def test_openssl_finds_the_key_sound(tmp_path: Path) -> None:

@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 
 from keyfob.errors import PKIError
-from keyfob.pki import Authority, Home, open_home
+from keyfob.pki.authority import Authority
 from keyfob.pki.files import write_together
+from keyfob.pki.home import Home, open_home
 from servers import environment
 
 CONTENTS = {"one.pem": b"first", "two-key.pem": b"second \x00\xff", "three.p12": b""}
@@ -250,7 +251,7 @@ def test_kill_9_at_any_step_leaves_no_half_of_a_file_under_its_name(tmp_path: Pa
 
 
 def test_after_kill_9_at_any_step_the_next_start_has_everything_or_says_what_is_missing(tmp_path: Path) -> None:
-    """A home that opens is whole, the phone's key included; one that is not whole is a PKIError with a hint."""
+    """A home that opens is whole; one that is not whole is a PKIError with a hint."""
     folders = kill_at_each_step("home", tmp_path)
     opened = 0
     for folder in folders:
@@ -272,7 +273,7 @@ def missing_from(home: Home) -> list[str]:
         lambda home: home.server_key,
         lambda home: home.device,
         lambda home: home.device_key,
-        lambda home: home.device_p12,
+        lambda home: home.bundle,
         lambda home: home.config,
     ]
     Authority.load(home.authority.read_bytes(), home.authority_key.read_bytes())

@@ -1,46 +1,51 @@
 """pki.home: what the first start makes, what the second one keeps, and how a damaged folder is told."""
 
+import contextlib
 import json
 import os
 import shlex
 import shutil
+import sqlite3
 import stat
 import subprocess
 import sys
 import tempfile
 import time
 import tomllib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import load_pem_private_key, pkcs12
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from certificates import DAY, SERVER, Pair, make_authority, make_leaf, make_server
 from exchanges import make_request
 from keyfob import load_gate
-from keyfob.errors import PKIError, Reason
-from keyfob.pki import Authority, Home, open_home
-from keyfob.pki.home import DEVICE_NAME, unnamed_hosts
+from keyfob.errors import ConfigError, PKIError, Reason
+from keyfob.inventory import RevocationReason, State
+from keyfob.pki.authority import Authority
+from keyfob.pki.founding import found_intermediate
+from keyfob.pki.home import DEVICE_NAME, Home, open_home, unnamed_hosts
+from keyfob.pki.registry import INVENTORY
 from keyfob.policy import Allow, Decision, Deny
+from permissions import closed
 from servers import environment, find_program
 
 HOSTS = ["localhost", "127.0.0.1", "::1", "box.local"]
 FILES = [
     "access.toml",
+    "bundle.pem",
     "ca-key.pem",
     "ca.pem",
-    "device-key.pem",
-    "device.p12",
-    "device.pem",
+    "devices/this-computer-key.pem",
+    "devices/this-computer.pem",
+    "inventory.db",
     "server-key.pem",
     "server.pem",
 ]
-PAIRED = [name for name in FILES if name.endswith(".pem")]
-NOBODY = 65534
+PAIRED = [name for name in FILES if name.endswith(".pem") and name != "bundle.pem"]
 
 
 @pytest.fixture(scope="module")
@@ -53,15 +58,24 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Home:
 def home(made: Home, tmp_path: Path) -> Home:
     """The same home, to be damaged."""
     shutil.copytree(made.folder, tmp_path / "home")
-    return Home(tmp_path / "home", None)
+    return Home(tmp_path / "home")
 
 
 def snapshot(folder: Path) -> dict[str, tuple[object, ...]]:
     found: dict[str, tuple[object, ...]] = {}
-    for path in folder.iterdir():
+    for path in list_files(folder):
         status = path.lstat()
-        found[path.name] = (path.read_bytes(), status.st_mode, status.st_ino, status.st_mtime_ns)
+        found[str(path.relative_to(folder))] = (path.read_bytes(), status.st_mode, status.st_ino, status.st_mtime_ns)
     return found
+
+
+def list_files(folder: Path) -> list[Path]:
+    """Every file, at whatever depth."""
+    return sorted(path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
+
+
+def list_names(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in list_files(folder))
 
 
 def refuse(folder: Path) -> PKIError:
@@ -82,9 +96,9 @@ def test_the_first_start_makes_everything_for_its_owner_alone(tmp_path: Path) ->
         made = open_home(tmp_path / "above" / "home", HOSTS)
     finally:
         os.umask(before)
-    assert sorted(path.name for path in made.folder.iterdir()) == FILES
-    assert stat.S_IMODE(made.folder.stat().st_mode) == 0o700
-    assert {stat.S_IMODE(path.stat().st_mode) for path in made.folder.iterdir()} == {0o600}
+    assert list_names(made.folder) == FILES
+    assert {stat.S_IMODE(path.stat().st_mode) for path in (made.folder, made.device.parent)} == {0o700}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in list_files(made.folder)} == {0o600}
 
 
 def test_a_relative_folder_becomes_an_absolute_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,17 +106,18 @@ def test_a_relative_folder_becomes_an_absolute_one(tmp_path: Path, monkeypatch: 
     monkeypatch.chdir(tmp_path)
     made = open_home(Path("home"), HOSTS)
     assert made.folder == tmp_path / "home"
-    assert all(path.is_absolute() for path in (made.authority, made.device, made.device_key, made.device_p12))
+    assert all(path.is_absolute() for path in (made.authority, made.device, made.device_key, made.config))
 
 
 def test_each_property_names_a_file_that_is_there(made: Home) -> None:
     """Every file has one name in the code, and the folder holds no other."""
-    paths = [made.authority, made.authority_key, made.server, made.server_key, made.device, made.device_key]
-    assert sorted(path.name for path in (*paths, made.device_p12, made.config)) == FILES
+    paths = [made.authority, made.authority_key, made.bundle, made.server, made.server_key, made.device]
+    paths += [made.device_key, made.config, made.folder / INVENTORY]
+    assert sorted(str(path.relative_to(made.folder)) for path in paths) == FILES
     assert all(path.is_file() for path in paths)
 
 
-@pytest.mark.parametrize("name", ["ca", "server", "device"])
+@pytest.mark.parametrize("name", ["ca", "server", "devices/this-computer"])
 def test_each_certificate_belongs_to_the_key_beside_it(made: Home, name: str) -> None:
     """Pairs are never mixed."""
     certificate = x509.load_pem_x509_certificate((made.folder / f"{name}.pem").read_bytes())
@@ -111,7 +126,7 @@ def test_each_certificate_belongs_to_the_key_beside_it(made: Home, name: str) ->
     assert certificate.public_key() == key.public_key()
 
 
-@pytest.mark.parametrize(("name", "purpose"), [("server", "sslserver"), ("device", "sslclient")])
+@pytest.mark.parametrize(("name", "purpose"), [("server", "sslserver"), ("devices/this-computer", "sslclient")])
 def test_openssl_verifies_the_files_as_they_stand(made: Home, name: str, purpose: str) -> None:
     """What is on disk is what a server and curl will use."""
     openssl = find_program("openssl", "openssl")
@@ -119,26 +134,17 @@ def test_openssl_verifies_the_files_as_they_stand(made: Home, name: str, purpose
     subprocess.run([*command, made.folder / f"{name}.pem"], check=True, capture_output=True)
 
 
-def test_the_phone_key_is_the_device_and_opens_with_the_password(made: Home) -> None:
-    """One device in two formats, so that curl and the phone are the same visitor."""
-    assert made.password is not None
-    read = pkcs12.load_pkcs12(made.device_p12.read_bytes(), made.password.encode())
-    assert read.cert is not None
-    assert read.cert.certificate == x509.load_pem_x509_certificate(made.device.read_bytes())
-    assert read.cert.friendly_name == DEVICE_NAME.encode()
-
-
-def test_no_file_holds_the_password(made: Home) -> None:
-    """The phone key and its password must not travel together."""
-    assert made.password is not None
-    assert all(made.password.encode() not in path.read_bytes() for path in made.folder.iterdir())
+def test_the_first_device_is_in_the_inventory(made: Home) -> None:
+    """What is not recorded cannot be withdrawn."""
+    [stored] = made.registry().inventory.find(DEVICE_NAME)
+    assert stored.parsed == x509.load_pem_x509_certificate(made.device.read_bytes())
+    assert stored.record.find_state(time.time()) is State.ACTIVE
 
 
 def test_two_homes_share_nothing(made: Home, tmp_path: Path) -> None:
-    """Nothing is built in: every authority, key and password is this folder's own."""
+    """Nothing is built in: every authority and key is this folder's own."""
     other = open_home(tmp_path / "home", HOSTS)
-    assert other.password != made.password
-    for name in (*PAIRED, "device.p12"):
+    for name in PAIRED:
         assert (other.folder / name).read_bytes() != (made.folder / name).read_bytes()
 
 
@@ -146,18 +152,10 @@ def test_two_homes_share_nothing(made: Home, tmp_path: Path) -> None:
 
 
 def test_the_second_start_changes_not_a_byte(home: Home) -> None:
-    """Nor a mode, a time or an inode; and there is no password to show any more."""
+    """Nor a mode, a time or an inode."""
     before = snapshot(home.folder)
     assert open_home(home.folder, HOSTS) == home
-    assert open_home(home.folder, [*HOSTS, "another.local"]).password is None
-    assert snapshot(home.folder) == before
-
-
-def test_the_phone_key_may_be_deleted(home: Home) -> None:
-    """That is what its owner is told to do with it; nothing is made anew for that."""
-    home.device_p12.unlink()
-    before = snapshot(home.folder)
-    assert open_home(home.folder, HOSTS).password is None
+    assert open_home(home.folder, [*HOSTS, "another.local"]) == home
     assert snapshot(home.folder) == before
 
 
@@ -166,29 +164,74 @@ def test_a_folder_that_was_there_is_filled_and_the_rest_in_it_left_alone(tmp_pat
     (tmp_path / "budget.xlsx").write_bytes(b"mine")
     open_home(tmp_path, HOSTS)
     assert (tmp_path / "budget.xlsx").read_bytes() == b"mine"
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*FILES, "budget.xlsx"])
+    assert list_names(tmp_path) == sorted([*FILES, "budget.xlsx"])
 
 
 @pytest.mark.parametrize(
-    ("gone", "has_password"),
-    [
-        (["server.pem", "server-key.pem"], False),
-        (["device.pem", "device-key.pem", "device.p12"], True),
-        (["access.toml"], False),
-    ],
-    ids=["server", "device", "rules"],
+    "gone",
+    [["server.pem", "server-key.pem"], ["access.toml"], ["bundle.pem"]],
+    ids=["server", "rules", "bundle"],
 )
-def test_what_is_missing_as_a_whole_is_made_again(home: Home, gone: list[str], has_password: bool) -> None:
+def test_what_is_missing_as_a_whole_is_made_again(home: Home, gone: list[str]) -> None:
     """By the same authority, and nothing else is touched."""
     for name in gone:
         (home.folder / name).unlink()
     before = snapshot(home.folder)
     again = open_home(home.folder, HOSTS)
-    assert (again.password is not None) is has_password
     after = snapshot(home.folder)
     assert sorted(after) == FILES
     assert {name: after[name] for name in before} == before
     assert isinstance(check(again, read_chain(again)), Allow)
+
+
+def test_a_first_device_whose_files_were_deleted_is_made_anew_and_the_old_one_is_out(home: Home) -> None:
+    """Whoever has taken the files away shall not have a key to the door."""
+    old = read_chain(home)
+    home.device.unlink()
+    home.device_key.unlink()
+    open_home(home.folder, HOSTS)
+    assert isinstance(check(home, read_chain(home)), Allow)
+    assert find_reason(home, old) is Reason.CERTIFICATE_REVOKED
+
+
+def test_a_first_device_that_an_interrupted_start_did_not_record_is_recorded(home: Home) -> None:
+    """Its files came first; without a record nobody could withdraw it."""
+    with contextlib.closing(sqlite3.connect(home.folder / INVENTORY)) as database:
+        database.execute("DELETE FROM certificates")
+        database.commit()
+    open_home(home.folder, HOSTS)
+    [stored] = home.registry().inventory.find(DEVICE_NAME)
+    assert stored.parsed == x509.load_pem_x509_certificate(home.device.read_bytes())
+
+
+@pytest.mark.parametrize("content", [None, b""], ids=["missing", "empty"])
+def test_a_lost_inventory_is_not_made_anew(home: Home, content: bytes | None) -> None:
+    """An empty one would let everybody in again who was withdrawn."""
+    inventory = home.folder / INVENTORY
+    inventory.unlink()
+    if content is not None:
+        inventory.write_bytes(content)
+    before = snapshot(home.folder)
+    assert "inventory.db" in refuse(home.folder).message
+    assert snapshot(home.folder) == before
+
+
+def test_a_bundle_of_before_the_intermediate_learns_of_it(home: Home) -> None:
+    """A command that was interrupted between the two files is finished by the next start."""
+    before = home.bundle.read_bytes()
+    found_intermediate(home.folder, "Devices")
+    after = home.bundle.read_bytes()
+    home.bundle.write_bytes(before)
+    open_home(home.folder, HOSTS)
+    assert home.bundle.read_bytes() == after != before
+
+
+def test_a_bundle_of_ones_own_stays(home: Home) -> None:
+    """Whoever adds another CA to it does not lose it at the next start."""
+    mine = home.bundle.read_bytes() + make_authority("Another CA").pem.encode()
+    home.bundle.write_bytes(mine)
+    open_home(home.folder, HOSTS)
+    assert home.bundle.read_bytes() == mine
 
 
 # --- Half a folder --------------------------------------------------------------------------------------------------
@@ -199,13 +242,13 @@ def test_half_a_pair_is_neither_used_nor_replaced(home: Home, name: str) -> None
     """Its other half may be in a backup; a new one would lock out every device."""
     (home.folder / name).unlink()
     before = snapshot(home.folder)
-    assert name in refuse(home.folder).message
+    assert Path(name).name in refuse(home.folder).message
     assert snapshot(home.folder) == before
 
 
 @pytest.mark.parametrize(
     "gone",
-    [["ca.pem", "ca-key.pem"], ["ca.pem", "ca-key.pem", "device.pem", "device-key.pem"]],
+    [["ca.pem", "ca-key.pem"], ["ca.pem", "ca-key.pem", "devices/this-computer.pem", "devices/this-computer-key.pem"]],
     ids=["both", "both-and-device"],
 )
 def test_no_second_authority_is_made_beside_certificates_of_the_first(home: Home, gone: list[str]) -> None:
@@ -217,22 +260,13 @@ def test_no_second_authority_is_made_beside_certificates_of_the_first(home: Home
     assert snapshot(home.folder) == before
 
 
-def test_a_phone_key_without_its_pair_is_not_written_over(home: Home) -> None:
-    """It may be the only copy of a key that is in use."""
-    home.device.unlink()
-    home.device_key.unlink()
-    before = snapshot(home.folder)
-    assert "device.p12" in refuse(home.folder).message
-    assert snapshot(home.folder) == before
-
-
 @pytest.mark.parametrize("name", FILES)
 def test_a_dangling_link_in_place_of_a_file_is_not_written_through(home: Home, tmp_path: Path, name: str) -> None:
     """What is to be kept elsewhere, on a stick that is not plugged in, must not be made anew there or here."""
     elsewhere = tmp_path / "elsewhere"
     (home.folder / name).unlink()
     (home.folder / name).symlink_to(elsewhere)
-    if name in {"device.p12", "ca-key.pem"}:
+    if name == "ca-key.pem":
         open_home(home.folder, HOSTS)
     else:
         refuse(home.folder)
@@ -268,13 +302,13 @@ def test_garbage_in_a_file_never_becomes_a_traceback(home: Home, name: str, garb
     except PKIError:
         pass
     else:
-        assert name not in {"ca.pem", "ca-key.pem", "server.pem"}
+        assert name not in {"ca.pem", "ca-key.pem", "server.pem", "inventory.db"}
     assert snapshot(home.folder) == before
 
 
 @pytest.mark.parametrize("name", ["ca.pem", "ca-key.pem", "server.pem"])
 def test_a_damaged_file_is_named_with_a_hint(home: Home, name: str) -> None:
-    """Eight files lie there; which one is it, and what is to be done?"""
+    """Nine files lie there; which one is it, and what is to be done?"""
     (home.folder / name).write_bytes(b"junk")
     assert name in refuse(home.folder).message
 
@@ -297,21 +331,6 @@ def test_a_link_that_leads_nowhere_possible_never_becomes_a_traceback(home: Home
     home.server.unlink()
     home.server.symlink_to("x" * 300)
     refuse(home.folder)
-
-
-@contextmanager
-def closed(folder: Path) -> Iterator[None]:
-    """Inside, this process may not look into `folder`, not even if it runs as root."""
-    folder.chmod(0)
-    root = os.geteuid() == 0
-    if root:
-        os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        if root:
-            os.seteuid(0)
-        folder.chmod(0o700)
 
 
 def test_a_folder_that_is_closed_to_this_user_is_said_with_a_hint(made: Home) -> None:
@@ -402,11 +421,10 @@ def test_the_device_is_let_in_at_every_host(made: Home, host: str) -> None:
 
 @pytest.mark.parametrize("host", HOSTS)
 def test_nobody_else_is_let_in_at_any_host(made: Home, host: str) -> None:
-    """No certificate, another device of the authority, the server, the authority, and a namesake from elsewhere."""
+    """No certificate, the server, the authority, a namesake from elsewhere, and a device whose time is over."""
     authority = read_pair(made)
     strangers = {
         Reason.CERTIFICATE_MISSING: [],
-        Reason.NO_MATCHING_POLICY: [make_leaf(authority, "Somebody else").pem],
         Reason.CERTIFICATE_WRONG_PURPOSE: [made.server.read_text(encoding="ascii")],
         Reason.CERTIFICATE_UNTRUSTED: [make_leaf(make_authority("keyfob CA"), DEVICE_NAME).pem],
         Reason.CERTIFICATE_EXPIRED: [make_leaf(authority, DEVICE_NAME, ends=-DAY / 2).pem],
@@ -452,6 +470,44 @@ def test_a_host_that_no_certificate_can_name_never_becomes_a_traceback(tmp_path:
         open_home(tmp_path / "home", ["localhost", host])
 
 
+# --- Keys that are taken back ---------------------------------------------------------------------------------------
+
+
+def find_reason(home: Home, chain: Sequence[str]) -> Reason | None:
+    """Why the rules refuse it; None if they let it in."""
+    decision = check(home, chain)
+    return decision.reason if isinstance(decision, Deny) else None
+
+
+def withdraw(home: Home) -> None:
+    inventory = home.registry().inventory
+    [stored] = inventory.find(DEVICE_NAME)
+    inventory.revoke([stored.record], RevocationReason.KEY_COMPROMISE, time.time())
+
+
+def test_a_device_that_the_inventory_has_withdrawn_is_revoked(home: Home) -> None:
+    """And no other one of the same name."""
+    other = make_leaf(read_pair(home), DEVICE_NAME)
+    withdraw(home)
+    assert find_reason(home, read_chain(home)) is Reason.CERTIFICATE_REVOKED
+    assert find_reason(home, [other.pem]) is None
+
+
+def test_a_revoked_device_stays_revoked_when_the_rules_are_made_anew(home: Home) -> None:
+    """Somebody deletes access.toml to begin with fresh rules: who was locked out is not let in by that."""
+    withdraw(home)
+    home.config.unlink()
+    open_home(home.folder, HOSTS)
+    assert find_reason(home, read_chain(home)) is Reason.CERTIFICATE_REVOKED
+
+
+def test_an_inventory_that_is_gone_lets_nobody_in(home: Home) -> None:
+    """The rules speak of it, so it is not taken for an empty one."""
+    (home.folder / INVENTORY).unlink()
+    with pytest.raises(ConfigError, match=r"inventory\.db"):
+        load_gate(home.config)
+
+
 # --- Hosts that came later ------------------------------------------------------------------------------------------
 
 
@@ -479,7 +535,7 @@ def test_the_authority_of_the_folder_goes_on_issuing(made: Home) -> None:
     assert isinstance(check(made, [issued.certificate_pem.decode()]), Allow)
 
 
-@pytest.mark.parametrize("name", ["ca-key.pem", "server-key.pem", "device-key.pem", "device.p12"])
+@pytest.mark.parametrize("name", ["ca-key.pem", "server-key.pem", "devices/this-computer-key.pem", "inventory.db"])
 def test_a_key_that_others_can_read_is_refused(tmp_path: Path, name: str) -> None:
     """Made here it cannot be; somebody opened it up, and the hint closes it again."""
     home = open_home(tmp_path / "home", ["localhost"])
@@ -512,12 +568,11 @@ def test_what_an_interrupted_start_left_is_removed(tmp_path: Path) -> None:
 
 def test_first_starts_at_once_make_one_home(tmp_path: Path) -> None:
     """The second waits for the first, and uses what it made."""
-    script = "import sys, pathlib, keyfob.pki; keyfob.pki.open_home(pathlib.Path(sys.argv[1]), ['localhost'])"
+    script = "import sys, pathlib, keyfob.pki.home; keyfob.pki.home.open_home(pathlib.Path(sys.argv[1]), ['localhost'])"
     command = [sys.executable, "-c", script, str(tmp_path / "home")]
     starts = [subprocess.Popen(command, env=environment()) for _ in range(4)]
     assert [start.wait(60) for start in starts] == [0] * 4
     home = open_home(tmp_path / "home", ["localhost"])
-    assert home.password is None
     Authority.load(home.authority.read_bytes(), home.authority_key.read_bytes())
 
 
@@ -526,7 +581,7 @@ def test_the_authoritys_key_may_be_kept_elsewhere(home: Home) -> None:
     home.authority_key.unlink()
     home.config.unlink()
     before = {name: data for name, data in snapshot(home.folder).items() if name not in {".", "access.toml"}}
-    assert open_home(home.folder, HOSTS).password is None
+    open_home(home.folder, HOSTS)
     assert home.config.exists()
     assert before.items() <= snapshot(home.folder).items()
 

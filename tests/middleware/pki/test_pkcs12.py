@@ -5,10 +5,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import pkcs12
 
-from keyfob.pki import Authority
+from keyfob.errors import PKIError
+from keyfob.pki.authority import Authority
 from keyfob.pki.pkcs12 import export_identity, make_password
 from servers import find_program
 
@@ -102,3 +104,40 @@ def test_a_password_has_at_least_eighty_random_bits() -> None:
     places = zip(*(password.replace("-", "") for password in PASSWORDS), strict=True)
     kinds = [len(set(place)) for place in places]
     assert kinds == [32] * 20
+
+
+def test_the_modern_one_has_nothing_old_in_it(tmp_path: Path) -> None:
+    """AES-256 and SHA-256 for both bags and the MAC, on request alone; the same identity comes out of it."""
+    path = tmp_path / "modern.p12"
+    modern = export_identity(ISSUED, "My iPhone", PASSWORD, modern=True)
+    path.write_bytes(modern)
+    command = [find_program("openssl", "openssl"), "pkcs12", "-in", str(path), "-passin", "stdin", "-info", "-noout"]
+    said = subprocess.run(command, input=f"{PASSWORD}\n", capture_output=True, text=True, check=True)
+    assert re.search(r"^MAC: sha256, Iteration \d+$", said.stderr, re.MULTILINE)
+    assert said.stderr.count("PBES2, PBKDF2, AES-256-CBC, Iteration 50000, PRF hmacWithSHA256") == 2
+    assert not re.search(r"sha1|DES", said.stderr)
+    read = pkcs12.load_pkcs12(modern, PASSWORD.encode())
+    assert read.cert is not None
+    assert (read.cert.certificate, read.cert.friendly_name) == (ISSUED.certificate, b"My iPhone")
+    assert read.additional_certs == []
+
+
+@pytest.mark.parametrize("password", ["", "pässword", "手机", "two\nlines"])
+def test_a_password_that_readers_disagree_about_is_refused(password: str) -> None:
+    """The MAC takes UTF-16 and PBKDF2 takes UTF-8; of no password there are two kinds."""
+    for modern in (False, True):
+        with pytest.raises(PKIError):
+            export_identity(ISSUED, "My iPhone", password, modern=modern)
+
+
+@pytest.mark.parametrize("modern", [False, True])
+def test_a_build_without_the_algorithm_says_so(monkeypatch: pytest.MonkeyPatch, modern: bool) -> None:
+    """OpenSSL in a strict mode knows no triple DES; that is an error with a way out, and no traceback."""
+
+    def refuse(*_: object) -> bytes:
+        raise UnsupportedAlgorithm("not here")
+
+    monkeypatch.setattr(pkcs12, "serialize_key_and_certificates", refuse)
+    with pytest.raises(PKIError, match="not here") as raised:
+        export_identity(ISSUED, "My iPhone", PASSWORD, modern=modern)
+    assert "p12-modern" in raised.value.hint
