@@ -1,4 +1,4 @@
-"""config: what an access.toml may say, and what is said about one that cannot be obeyed."""
+"""config.building: what an access.toml may say, and what is said about one that cannot be obeyed."""
 
 import json
 from pathlib import Path
@@ -9,8 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from certificates import make_authority, make_leaf
-from exchanges import make_request, make_scope
+from exchanges import make_scope
 from keyfob.config import load_gate
+from keyfob.config.building import assemble_document
+from keyfob.config.files import Files
+from keyfob.config.reading import Raw
 from keyfob.errors import ConfigError, Problem
 from keyfob.policy import Allow, Deny
 
@@ -60,7 +63,7 @@ def problems(tmp_path: Path, content: object) -> list[Problem]:
 
 
 def check(gate: Any, *chain: str, host: str = "money.example.com") -> object:
-    return gate.check(make_request(make_scope(chain, host=host), NOW))
+    return gate.check(gate.source.receive(make_scope(chain, host=host), NOW))
 
 
 def test_the_plans_example_works(tmp_path: Path) -> None:
@@ -151,9 +154,62 @@ def test_an_application_open_to_all_needs_no_root(tmp_path: Path) -> None:
     assert isinstance(check(gate), Allow)
 
 
+def find_link(gate: Any, at: float) -> str | None:
+    decision = gate.check(gate.source.receive(make_scope([LEAF.pem]), at))
+    assert isinstance(decision, Allow)
+    assert decision.identity.certificate is not None
+    return decision.identity.certificate.renewal
+
+
+@pytest.mark.parametrize(
+    "link", ["/.keyfob/renew", "/", "/a?b=c&d=%20#e", "https://keys.example.com", "https://[::1]:8444/renew?x=@"]
+)
+def test_a_certificate_that_ends_soon_comes_with_a_link_to_its_successor(tmp_path: Path, link: str) -> None:
+    """Thirty days before its end, unless another number is written; where none is configured, never."""
+    day, end = 86_400, LEAF.certificate.not_valid_after_utc.timestamp()
+    for days, renewal in ((30, {"link": link}), (2, {"link": link, "days": 2})):
+        gate = load(tmp_path, document(renewal=renewal))
+        assert [find_link(gate, end - days * day - 1), find_link(gate, end - days * day + 1)] == [None, link]
+    assert find_link(load(tmp_path, document()), end - 1) is None
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "",
+        "renew",
+        "//elsewhere.example.com",
+        "/\\elsewhere.example.com",
+        "http://keys.example.com/",
+        "https://",
+        "https://keys.example.com@elsewhere.example.com/",
+        "https://keys.example.com\\@elsewhere.example.com/",
+        "javascript:alert(1)",
+        "/renew\n",
+        "/re new",
+        '/"><script>',
+        "/\u202e",
+        7,
+        None,
+    ],
+)
+def test_a_link_that_could_lead_astray_is_refused(tmp_path: Path, link: object) -> None:
+    """It is shown to whoever holds a key, to be followed without a thought."""
+    [problem] = problems(tmp_path, document(renewal={"link": link}))
+    assert problem.place == "renewal.link"
+    assert problem.hint
+
+
+@pytest.mark.parametrize("renewal", [{}, {"days": 30}, {"link": "/", "days": 0}, {"link": "/", "days": "30"}])
+def test_half_a_renewal_is_refused(tmp_path: Path, renewal: dict[str, Any]) -> None:
+    """Nothing is guessed."""
+    [problem] = problems(tmp_path, document(renewal=renewal))
+    assert problem.place.startswith("renewal.")
+
+
 BROKEN: dict[str, tuple[Any, str, str]] = {
     "no source": ({k: v for k, v in document().items() if k != "source"}, "source", "is missing"),
-    "unknown kind": (document(source={"kind": "header"}), "source.kind", "no kind of source"),
+    "unknown kind": (document(source={"kind": "headers"}), "source.kind", "not one of its values"),
     "unknown top-level key": (document(applicatons=[]), "applicatons", "is no key"),
     "no applications": (document(applications=[]), "applications", "write [[applications]]"),
     "no policies": (
@@ -201,20 +257,20 @@ BROKEN: dict[str, tuple[Any, str, str]] = {
         "applications[0].policies[0].include[0]",
         "is not a text",
     ),
-    "path in the domain": (document(applications=[application(domain="money.example.com/admin")]), "domain", "paths"),
-    "wildcard domain": (document(applications=[application(domain="*.example.com")]), "domain", "wildcards"),
+    "two dots in the path": (document(applications=[application(domain="money.example.com/../x")]), "domain", "dots"),
+    "nothing but a wildcard": (document(applications=[application(domain="*")]), "domain", "does not say where"),
     "port in the domain": (document(applications=[application(domain="money.example.com:8443")]), "domain", "port"),
     "scheme in the domain": (
         document(applications=[application(domain="https://money.example.com")]),
         "domain",
         "a scheme",
     ),
-    "empty domain": (document(applications=[application(domain="")]), "domain", "not a host name"),
-    "address with a port": (document(applications=[application(domain="[::1]:8443")]), "domain", "not a host name"),
+    "empty domain": (document(applications=[application(domain="")]), "domain", "no host is named"),
+    "address with a port": (document(applications=[application(domain="[::1]:8443")]), "domain", "names a port"),
     "host of two applications": (
         document(applications=[application(), application(name="Other")]),
         "applications[1].domain",
-        "already belongs to the application 'Budget'",
+        "the other one belongs to the application 'Budget'",
     ),
     "no root for the host": (
         document(root_certificates=[]),
@@ -277,8 +333,8 @@ BROKEN: dict[str, tuple[Any, str, str]] = {
         "applications[0].domain",
         "no root certificate is associated",
     ),
-    "half a bracket": (document(applications=[application(domain="[::1")]), "domain", "not a host name"),
-    "two dots": (document(applications=[application(domain="money..example.com")]), "domain", "not a host name"),
+    "half a bracket": (document(applications=[application(domain="[::1")]), "domain", "is not a host"),
+    "two dots": (document(applications=[application(domain="money..example.com")]), "domain", "is not a host"),
     "one bracket too few": (
         document(applications={"name": "Budget"}),
         "applications",
@@ -319,7 +375,10 @@ def test_an_unknown_key_gets_a_suggestion_at_any_depth(tmp_path: Path) -> None:
     assert problem.place == "applications[0].policies[0].requires"
     assert problem.hint == "did you mean 'require'?"
     [other] = problems(tmp_path, document(root_certificates=[{**document()["root_certificates"][0], "zzz": 1}]))
-    assert other.hint == "known: name, certificate, associated_hostnames"
+    assert other.hint == (
+        "known: name, certificate, associated_hostnames, crl, crl_expired, ocsp, ocsp_unavailable, revoked, inventory, "
+        "inventory_unavailable"
+    )
 
 
 def test_all_problems_are_reported_at_once(tmp_path: Path) -> None:
@@ -387,8 +446,6 @@ ANYTHING = st.recursive(
 @given(ANYTHING)
 def test_no_document_at_all_opens_a_door_or_breaks_the_loader(content: object) -> None:
     """Whatever it holds, it is refused with problems in words."""
-    from keyfob.config import _build
-
     with pytest.raises(ConfigError) as raised:
-        _build("access.json", content, Path("/nonexistent"))
+        assemble_document("access.json", Raw(content), Path("/nonexistent"), Files())
     assert all(problem.message for problem in raised.value.problems)

@@ -1,0 +1,251 @@
+"""What in a sound configuration is probably not meant: rules that never hold, and trust that is about to end."""
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+
+from keyfob.config.building import Assembly
+from keyfob.config.contradictions import Logic
+from keyfob.config.document import DecisionWord, Document, PolicyTable, RulesTable
+from keyfob.config.trusting import Trustee
+from keyfob.errors import Problem
+from keyfob.policy.domains import Domain, Domains, covers
+from keyfob.policy.paths import AmbiguousPath
+from keyfob.trust.crl import RevocationList
+from keyfob.trust.names import spell
+
+# A root has to be renewed on every device, which takes a while; a list renews itself, or it does not. What is made for
+# a shorter time than that is worth a word in its last quarter.
+ROOT_NOTICE = timedelta(days=60)
+LIST_NOTICE = timedelta(days=1)
+_LAST_PART = 4
+
+
+def find_warnings(assembly: Assembly, at: datetime, is_imported: Callable[[str], bool]) -> Iterator[Problem]:
+    """Everything worth a word at the moment `at` (aware), with places as in problems.
+
+    `is_imported` tells whether a place stands in an export, of which not every part has to be of use here.
+    """
+    document = assembly.document
+    logic = Logic(document.groups, assembly.gate.names)
+    yield from _warn_of_groups(document, logic)
+    for index in range(len(document.applications)):
+        yield from _warn_of_policies(index, document, logic)
+    yield from _warn_of_neighbours(document)
+    yield from (each for each in _warn_of_unused(document) if not is_imported(each.place))
+    yield from _warn_of_records(assembly.gate.records.file)
+    for index, trustee in enumerate(assembly.trusted.trustees):
+        place = f"root_certificates[{index}]"
+        yield from _warn_of_ends(place, trustee, at)
+        yield from _warn_of_lists(place, trustee, document.root_certificates[index].crl_expired == "warn", at)
+        yield from _warn_of_idle_hosts(place, trustee, document)
+
+
+# --- Rules ------------------------------------------------------------------------------------------------------------
+
+
+def _warn_of_groups(document: Document, logic: Logic) -> Iterator[Problem]:
+    for index, group in enumerate(document.groups):
+        said = logic.find_contradiction(group)
+        if said:
+            yield Problem(f"groups[{index}]", f"{group.name!r} never holds: it {said}", _ANY_OF)
+
+
+_ANY_OF = "everything in require has to hold at once; for any of several, write them into include"
+
+
+def _warn_of_policies(index: int, document: Document, logic: Logic) -> Iterator[Problem]:
+    """Policies in the order in which they are asked: those that never match, and those that come too late."""
+    written = list(_find_policies(document, index))
+    asked: list[tuple[int, PolicyTable]] = []
+    for number, policy in sorted(written, key=lambda each: not _comes_first(each[1])):
+        place = f"applications[{index}].policies[{number}]"
+        said = logic.find_contradiction(policy)
+        if said:
+            yield Problem(place, f"{policy.name!r} can never match: it {said}", _ANY_OF)
+            continue
+        yield from _warn_of_late(place, number, policy, asked, logic)
+        yield from _warn_of_idle_excludes(place, policy, logic)
+        asked.append((number, policy))
+
+
+def _find_policies(document: Document, index: int) -> Iterator[tuple[int, PolicyTable]]:
+    reusable = {name: each for each in document.policies for name in (each.name, each.id or each.name)}
+    for number, policy in enumerate(document.applications[index].policies):
+        yield number, policy if isinstance(policy, PolicyTable) else reusable[policy.id]
+
+
+def _comes_first(policy: PolicyTable) -> bool:
+    return policy.decision in {DecisionWord.BYPASS, DecisionWord.NON_IDENTITY, DecisionWord.SERVICE_AUTH}
+
+
+def _warn_of_late(
+    place: str, number: int, policy: PolicyTable, asked: Sequence[tuple[int, PolicyTable]], logic: Logic
+) -> Iterator[Problem]:
+    """At most one word about a policy that those asked before it leave nothing, or not all that is meant."""
+    is_deny = policy.decision is DecisionWord.DENY
+    for _, earlier in asked:
+        if logic.is_certain(earlier) or (not is_deny and logic.includes(earlier, policy)):
+            often = "always matches" if logic.is_certain(earlier) else "matches whenever it would"
+            message = f"{policy.name!r} is never asked: {earlier.name!r} comes first and {often}"
+            yield Problem(place, message, _FIRST_ONES if _comes_first(earlier) and is_deny else "delete one of the two")
+            return
+    for before, earlier in asked if is_deny else ():
+        # Who writes "and nobody else" behind the others means just that.
+        is_last_word = logic.is_certain(policy) and before < number
+        if _comes_first(earlier) and not is_last_word and logic.may_meet(earlier, policy):
+            word = str(earlier.decision)
+            message = f"{policy.name!r} does not keep out whom {earlier.name!r} lets in: a {word} policy is asked first"
+            yield Problem(place, message, f"write its rules into the exclude of {earlier.name!r}")
+            return
+
+
+_FIRST_ONES = "bypass and non_identity policies are asked before allow and deny, wherever they stand"
+
+
+def _warn_of_idle_excludes(place: str, policy: PolicyTable, logic: Logic) -> Iterator[Problem]:
+    for index, rule in enumerate(policy.exclude):
+        if logic.is_impossible(rule):
+            message = f"{policy.name!r} keeps nobody out by {next(iter(rule))}, which never holds yet"
+            yield Problem(f"{place}.exclude[{index}]", message, "there are no logins and no service tokens here")
+
+
+def _warn_of_unused(document: Document) -> Iterator[Problem]:
+    used = {
+        policy.id for table in document.applications for policy in table.policies if not isinstance(policy, PolicyTable)
+    }
+    for index, policy in enumerate(document.policies):
+        if not used & {policy.name, policy.id}:
+            message = f"{policy.name!r} is used by no application"
+            yield Problem(f"policies[{index}]", message, "name it in one, or delete it")
+    rules = [rule for table in _find_tables(document) for _, _, rule in table.places()]
+    for key, selector in _REFERENCES.items():
+        named = {rule[selector]["id"] for rule in rules if selector in rule}
+        for index, entry in enumerate(getattr(document, key)):
+            if not named & {entry.name, entry.id}:
+                message = f"{entry.name!r} is used by no rule of this file"
+                yield Problem(f"{key}[{index}]", message, "name it in one, or delete it, unless a handler asks for it")
+
+
+_REFERENCES = {"groups": "group", "ip_lists": "ip_list", "email_lists": "email_list"}
+
+
+def _find_tables(document: Document) -> Iterator[RulesTable]:
+    yield from document.groups
+    yield from document.policies
+    for application in document.applications:
+        yield from (policy for policy in application.policies if isinstance(policy, PolicyTable))
+
+
+def _warn_of_records(file: Path | None) -> Iterator[Problem]:
+    if file is not None and not file.parent.is_dir():
+        message = f"there is no folder {file.parent}, so no record can be written into it"
+        yield Problem("audit.file", message, "make it, so that the app may write there")
+
+
+# --- Hosts and paths --------------------------------------------------------------------------------------------------
+
+
+def _warn_of_neighbours(document: Document) -> Iterator[Problem]:
+    """Access's `/alpha/*` does not cover `/alpha`, which then is another application's."""
+    rows = [(domain, index) for index, table in enumerate(document.applications) for domain in table.domains]
+    domains = Domains(rows)
+    for domain, index in rows:
+        bare = domain.path.removesuffix("/*")
+        if bare == domain.path or not bare or "*" in bare:
+            continue
+        other = _find_owner(domains, domain, bare)
+        if other is not None and other != index:
+            name, neighbour = document.applications[index].name, document.applications[other].name
+            message = f"{str(domain)!r} leaves {bare!r} itself to the application {neighbour!r}"
+            hint = f"write {_write(domain, bare)!r} if {name!r} is to have both"
+            yield Problem(_find_place(document, index, domain), message, hint)
+
+
+def _find_owner(domains: Domains[int], domain: Domain, path: str) -> int | None:
+    # Any host below the wildcard will do: which other patterns cover it does not hang on the part that varies.
+    paths = domains.at_host(domain.host.replace("*", "x"))
+    try:
+        return None if paths is None else paths.find(path)
+    except AmbiguousPath:
+        return None
+
+
+def _write(domain: Domain, path: str) -> str:
+    return domain.written.partition("/")[0] + path
+
+
+def _find_place(document: Document, index: int, domain: Domain) -> str:
+    table, place = document.applications[index], f"applications[{index}]"
+    if domain == table.domain:
+        return f"{place}.domain"
+    return f"{place}.self_hosted_domains[{table.self_hosted_domains.index(domain)}]"
+
+
+def _warn_of_idle_hosts(place: str, trustee: Trustee, document: Document) -> Iterator[Problem]:
+    hosts = {domain.host for table in document.applications for domain in table.domains}
+    for index, host in enumerate(trustee.hosts):
+        if not any(covers(host, each) or covers(each, host) for each in hosts):
+            place_of_host = f"{place}.associated_hostnames[{index}]"
+            yield Problem(place_of_host, f"no application has the host {host}", "is it spelt the same in domain?")
+
+
+# --- Trust ------------------------------------------------------------------------------------------------------------
+
+
+def _warn_of_ends(place: str, trustee: Trustee, at: datetime) -> Iterator[Problem]:
+    for certificate in (*trustee.roots.anchors, *trustee.roots.intermediates):
+        name = certificate.subject.rfc4514_string()
+        begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+        if end < at:
+            message = f"{name} ended on {end:%Y-%m-%d}, so nobody it vouches for gets in"
+        elif at < begin:
+            message = f"{name} begins on {begin:%Y-%m-%d}, so nobody it vouches for gets in yet"
+        elif end - at < min(ROOT_NOTICE, (end - begin) / _LAST_PART):
+            message = f"{name} ends on {end:%Y-%m-%d}, in {(end - at).days} days"
+        else:
+            continue
+        hint = "is this machine's clock right?" if at < begin else "make a new one, and issue new certificates with it"
+        yield Problem(f"{place}.certificate", message, hint)
+
+
+def _warn_of_lists(place: str, trustee: Trustee, is_lenient: bool, at: datetime) -> Iterator[Problem]:  # noqa: FBT001
+    if not trustee.lists:
+        return
+    outcome = "" if is_lenient or trustee.books else ", and then nobody below it gets in"
+    for listed in trustee.lists:
+        said = _describe_lapse(listed, at)
+        if said:
+            yield Problem(f"{place}.crl", f"{listed.name} {said}{outcome}", "have a new one fetched in time")
+    # Without intermediates nobody can tell whose devices there are but the roots'.
+    for certificate in _find_unlisted(trustee, at):
+        name = certificate.subject.rfc4514_string()
+        message = f"no list says whether the intermediate {name} is withdrawn"
+        also = "" if trustee.books else ", so every device below it is refused"
+        yield Problem(f"{place}.crl", message + also, "add the list that its issuer publishes")
+    issuers = {spell(each.issuer) for each in trustee.lists}
+    for certificate in trustee.roots.intermediates:
+        if spell(certificate.subject) not in issuers:
+            name = certificate.subject.rfc4514_string()
+            message = f"none of the lists is from {name}"
+            also = "" if trustee.books else ", so every device that it has issued is refused"
+            yield Problem(f"{place}.crl", message + also, "add the list that it publishes")
+
+
+def _find_unlisted(trustee: Trustee, at: datetime) -> tuple[x509.Certificate, ...]:
+    return trustee.revocation.find_uncovered(trustee.roots, at.timestamp()) if trustee.revocation else ()
+
+
+def _describe_lapse(listed: RevocationList, at: datetime) -> str:
+    if listed.next_update is None:
+        return "does not say until when it is current"
+    begin, lapse = (datetime.fromtimestamp(each, UTC) for each in (listed.this_update, listed.next_update))
+    if lapse < at:
+        return f"lapsed at {lapse:%Y-%m-%d %H:%M} UTC"
+    if at < begin:
+        return f"is from {begin:%Y-%m-%d %H:%M} UTC, in the future"
+    if lapse - at < min(LIST_NOTICE, (lapse - begin) / _LAST_PART):
+        return f"lapses at {lapse:%Y-%m-%d %H:%M} UTC"
+    return ""
