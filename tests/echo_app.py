@@ -27,8 +27,11 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def _machinery(receive: Receive) -> dict[str, str]:
-    """The modules of the event loop, and of the object behind `receive`, with those that it inherits from."""
+    """The modules of the event loop, and of the server's object behind `receive`, with those that it inherits from."""
     owner = getattr(receive, "__self__", None)
+    if type(owner).__module__ == "keyfob.attendance":
+        # The gate stands between the server and an open WebSocket.
+        owner = getattr(getattr(owner, "_receive", None), "__self__", None)
     modules = [kind.__module__ for kind in type(owner).__mro__]
     return {"loop": type(asyncio.get_running_loop()).__module__, "protocol": " ".join(modules)}
 

@@ -92,7 +92,9 @@ def _wait(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
 def keyfob(*arguments: str | Path) -> list[str]:
     """The command line of `keyfob`, run by this very interpreter."""
     # -P, because Python 3.13.0 cannot start in a folder that is gone; the command itself can.
-    return [sys.executable, "-P", "-c", "from keyfob.cli.entry import main; main()", *map(str, arguments)]
+    # Whoever runs these tests in the background has its children ignore Ctrl+C.
+    heeding = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    return [sys.executable, "-P", "-c", f"{heeding}from keyfob.cli.entry import main; main()", *map(str, arguments)]
 
 
 def make_client(

@@ -2,30 +2,32 @@
 
 import asyncio
 import inspect
+import logging
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from time import time
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
+from anyio import CapacityLimiter, to_thread
+from anyio.lowlevel import RunVar
 from starlette.authentication import AuthCredentials, UnauthenticatedUser
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from keyfob.audit import record_refusal
-from keyfob.certificate import ClientCertificate, describe_rejected
-from keyfob.config import gate_for_roots, load_gate
-from keyfob.errors import ConfigError, KeyfobError, MiddlewareMissing, Missing, NotRequested, Problem, UnknownScope
+from keyfob.answer import Answer
+from keyfob.attendance import attend
+from keyfob.door import LARGEST_FORM, Counter, Door
+from keyfob.errors import ConfigError, KeyfobError, LoginUnavailable, NotRequested, Reason, UnknownScope
 from keyfob.gate import ClosedGate, Gate
-from keyfob.policy import Allow, Deny, Identity
-from keyfob.refusal import compose_refusal, find_accept
-from keyfob.request import Request, find_host
+from keyfob.policy import Allow, Deny, Identity, Login, Preflight
+from keyfob.request import DOOR, HEADERS, IDENTITY, Request, hide_secrets
+from keyfob.sources.headers import HeaderSource
+from keyfob.sources.peers import START_OURS
 from keyfob.sources.tls import CURE, TLSSource
 
-# Where the identity of an admitted request stands in its scope. Only this module writes and reads it.
-KEY = "keyfob.identity"
-
-# What a NamedTuple's own __new__ calls, without the call in between.
-_make_request = tuple.__new__
+if TYPE_CHECKING:
+    from keyfob.callbacks import OnDecision
 
 Call = TypeVar("Call", bound=Callable[..., Awaitable[None]])
 
@@ -39,13 +41,17 @@ def _as_coroutine_function(function: Call) -> Call:
     return function
 
 
-class AccessMiddleware:
+class AccessMiddleware(Door):
     """Lets the requests through that the configuration allows, and nobody else.
 
     `config` is the path of an access.toml (or the same model as JSON). Or, for one app with one CA: `roots` is the
     path of its certificate in PEM, and `common_names` narrows it to those names. `gate` takes a Gate built by hand.
-    Exactly one of `config`, `roots` and `gate` is given. Raises ConfigError with everything that is wrong; inside a
-    running event loop it is kept instead, keeps the server from starting, and is raised for any request.
+    Exactly one of `config`, `roots` and `gate` is given. The files of the first two are watched: what they say is in
+    force within a second. `on_decision` is called with an AuditRecord for every refusal, and every admission that is
+    recorded; it may be a coroutine function, and neither delays nor breaks a request.
+
+    Raises ConfigError with everything that is wrong; inside a running event loop it is kept instead, keeps the server
+    from starting, and is raised for any request.
     """
 
     def __init__(
@@ -56,10 +62,15 @@ class AccessMiddleware:
         roots: str | Path | None = None,
         common_names: Sequence[str] | None = None,
         gate: Gate | None = None,
+        on_decision: "OnDecision | None" = None,
     ) -> None:
         self.app = app
+        self.prefix = find_prefix(app)
+        if sys.version_info < (3, 12):
+            # hypercorn and anycorn look at this attribute to tell ASGI from WSGI, and know no mark; nobody calls it.
+            self.__dict__["__call__"] = self.live
         try:
-            self.gate = _build_gate(config, roots, common_names, gate)
+            super().__init__(config, roots, common_names, gate, on_decision)
         except ConfigError as error:
             if not _in_event_loop():
                 raise
@@ -68,39 +79,93 @@ class AccessMiddleware:
             self.gate = ClosedGate(error)
 
     @_as_coroutine_function
-    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:  # noqa: C901 - see below
         """One request, WebSocket or lifespan.
 
         Returns the app's own awaitable: checking waits for nothing, and a coroutine around every request would cost
         as much again as the check.
         """
         kind = scope["type"]
-        if kind == "lifespan":
-            return self.live(scope, receive, send)
         if kind != "http" and kind != "websocket":
-            raise UnknownScope(f"a scope of type {kind!r} cannot be checked, so it does not reach the app")
-        request = _make_request(Request, (scope, find_host(scope["headers"]), time()))
-        decision = self.gate.check(request)
-        if isinstance(decision, Allow):
+            return self._pass_on(kind, scope, receive, send)
+        if self.prefix:
+            scope["root_path"] = self.prefix
+        gate = self.gate
+        request = gate.source.receive(scope, time())
+        decision = gate.check(request)
+        if type(decision) is Allow:
+            identity, opens_session = decision[2], decision[3]
+            certificate = identity[0]
+            visible, arrived = request[4], scope["headers"]
+            if decision[4] is not None:
+                # Sessions and service tokens are nobody's but ours, wherever in the scope they would stand.
+                if visible is not None:
+                    scope[HEADERS] = hide_secrets(arrived)
+                scope["headers"] = decision[4]
+            elif visible is not None:
+                scope[HEADERS], scope["headers"] = arrived, visible
             # Who it is goes into the scope, as Starlette's own AuthenticationMiddleware does it. Written out here, like
             # all that every request runs through: a call costs as much as what it would do.
-            scope[KEY] = identity = decision.identity
-            certificate = identity.certificate
+            scope[DOOR] = self
+            scope[IDENTITY] = identity
             if certificate is None:
-                scope["auth"], scope["user"] = _NOTHING, _NOBODY
+                scope["auth"], scope["user"], renewal = _NOTHING, _NOBODY, None
             else:
-                scope["auth"], scope["user"] = _CERTIFICATE, certificate.device
+                scope["auth"], scope["user"], renewal = _CERTIFICATE, certificate.device, certificate.renewal
+            if identity[3] is not None or identity[4] is not None:
+                scope["auth"], scope["user"] = _find_person(identity)
             # A state of its own: a server that shared one among requests would show each the other's certificate.
-            state = scope.get("state")
-            mine = {"client_certificate": certificate}
-            scope["state"] = {**state, **mine} if state else mine
+            state = scope["state"] if "state" in scope else None  # noqa: SIM401 - a call costs as much as all of this
+            scope["state"] = state = {**state} if state else {}
+            state["client_certificate"], state["renewal"] = certificate, renewal
+            if opens_session:
+                self.admit(decision, request)
+            if kind == "websocket":
+                as_it_came = {**scope, "headers": arrived}
+                return attend(self.app, scope, receive, send, partial(self._find_refusal, as_it_came))
             return self.app(scope, receive, send)
-        return _refuse(decision, request, receive, send)
+        return self._answer(gate, decision, request, receive, send)
+
+    async def _answer(
+        self, gate: Gate, decision: Deny | Login | Preflight, request: Request, receive: Receive, send: Send
+    ) -> None:
+        """What keyfob itself says: a refusal, one step of a login, or what another page may do here."""
+        if isinstance(decision, Login) and request.is_websocket:
+            # Nobody can log in by a handshake, and its refusal is the word for it.
+            decision = _refuse(decision)
+        if isinstance(decision, Login):
+            form = await _read_form(receive) if request.method == "POST" and decision.station else b""
+            counter = self.open_counter(gate, decision, request, form)
+            answer = await _carry(counter)
+        else:
+            answer = self.answer(gate, decision, request)
+        await _send(answer, decision, request, receive, send)
+
+    def _pass_on(self, kind: str, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """What is no request: the lifespan, and what nobody can vouch for."""
+        if kind == "lifespan":
+            return self.live(scope, receive, send)
+        raise UnknownScope(f"a scope of type {kind!r} cannot be checked, so it does not reach the app")
+
+    def _find_refusal(self, arrived: Scope) -> Deny | None:
+        """What the present gate has against a request that was let in some time ago, as it arrived then."""
+        gate = self.gate
+        request = gate.source.receive(arrived, time())
+        decision = gate.check(request)
+        if isinstance(decision, Allow):
+            if decision.opens_session:
+                self.admit(decision, request)
+            return None
+        refusal = decision if isinstance(decision, Deny) else _refuse(decision)
+        self.recorder.refuse(refusal, request, gate.source.find_client(request))
+        return refusal
 
     async def live(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes the lifespan on, unless nobody could ever be let in."""
         trouble = self._find_trouble(receive)
         if trouble is None:
+            if isinstance(self.gate.source, HeaderSource) and _rewrites_addresses(receive):
+                _LOGGER.warning("%s; %s", _REWRITTEN, START_OURS)
             await self.app(scope, receive, send)
             return
         await receive()
@@ -115,67 +180,99 @@ class AccessMiddleware:
         return None
 
 
-def client_certificate(connection: object) -> ClientCertificate | None:
-    """The verified certificate behind a Starlette request or WebSocket, or an ASGI scope.
-
-    None when the request was let in without one, by a policy whose rules ask for none. Raises MiddlewareMissing when
-    no AccessMiddleware saw the request: then nobody has checked anything.
-    """
-    return _identity(connection).certificate
-
-
-def tls_client_auth(connection: object) -> Mapping[str, str | bool]:
-    """What Workers call `request.cf.tlsClientAuth`, with their placeholders where there is no verified certificate."""
-    identity = _identity(connection)
-    if identity.certificate is not None:
-        return identity.certificate.tls_client_auth
-    return describe_rejected(identity.presented, identity.error or Missing("no certificate"))
-
-
-def _identity(connection: object) -> Identity:
-    scope = connection if isinstance(connection, Mapping) else getattr(connection, "scope", None)
-    if not isinstance(scope, Mapping):
-        raise TypeError(f"not a request, a WebSocket or an ASGI scope: {connection!r}")
-    identity = scope.get(KEY)
-    if not isinstance(identity, Identity):
-        raise MiddlewareMissing(
-            "no AccessMiddleware has checked this request, so it has no certificate to read",
-            'add app.add_middleware(AccessMiddleware, config="access.toml"), or start the app with `keyfob serve`',
-        )
-    return identity
-
-
-def _build_gate(
-    config: str | Path | None, roots: str | Path | None, common_names: Sequence[str] | None, gate: Gate | None
-) -> Gate:
-    if sum(each is not None for each in (config, roots, gate)) != 1:
-        hint = 'config="access.toml", or roots="ca.pem" for any device of one CA'
-        raise ConfigError("AccessMiddleware", [Problem("", "give exactly one of config, roots and gate", hint)])
-    if common_names is not None and roots is None:
-        hint = "write the names as a common_name rule into the configuration"
-        raise ConfigError("AccessMiddleware", [Problem("common_names", "goes with roots alone", hint)])
-    if roots is not None:
-        return gate_for_roots(roots, common_names)
-    return gate if gate is not None else load_gate(config or "")
+def _refuse(decision: Login | Preflight) -> Deny:
+    """The refusal of a WebSocket, in which nobody can log in or ask for anything else."""
+    if isinstance(decision, Preflight):
+        return Deny(Reason.LOGIN_REQUIRED, decision.application, "", decision.identity)
+    return Deny(decision.reason, decision.application, "", decision.identity, decision.detail)
 
 
 _CERTIFICATE = AuthCredentials(["authenticated", "certificate"])
+_LOGIN = AuthCredentials(["authenticated", "login"])
+_LOGIN_AND_CERTIFICATE = AuthCredentials(["authenticated", "certificate", "login"])
+_TOKEN = AuthCredentials(["authenticated", "service_token"])
+_TOKEN_AND_CERTIFICATE = AuthCredentials(["authenticated", "certificate", "service_token"])
 _NOTHING = AuthCredentials()
 _NOBODY = UnauthenticatedUser()
 
 
-async def _refuse(decision: Deny, request: Request, receive: Receive, send: Send) -> None:
-    refusal = compose_refusal(decision, record_refusal(decision, request), find_accept(request.headers))
+def _find_person(identity: Identity) -> tuple[AuthCredentials, object]:
+    """Whom an app meets as `request.user` where more than a device is known: the person, or the service."""
+    certificate, _, _, user, token = identity
+    if user is not None:
+        return (_LOGIN if certificate is None else _LOGIN_AND_CERTIFICATE), user
+    if certificate is not None:
+        return _TOKEN_AND_CERTIFICATE, certificate.device
+    return _TOKEN, token
+
+
+# How many logins may wait for a thread in which somebody else is asked; more are told to come back.
+_WAITING = 64
+_THREADS: RunVar[CapacityLimiter] = RunVar("keyfob-login-threads")
+
+
+async def _carry(counter: "Counter") -> Answer:
+    """Does what the steps of a login ask for in threads, a few at a time, and not in those that the app uses."""
+    try:
+        limiter = _THREADS.get()
+    except LookupError:
+        limiter = CapacityLimiter(16)
+        _THREADS.set(limiter)
+    ask = counter.begin()
+    while ask is not None:
+        if limiter.statistics().tasks_waiting >= _WAITING:
+            ask = counter.fail(LoginUnavailable(f"{_WAITING} logins are waiting for a provider already"))
+        else:
+            ask = await to_thread.run_sync(counter.perform, ask, limiter=limiter)
+    return counter.answer
+
+
+async def _read_form(receive: Receive) -> bytes:
+    """The body of a form of ours, which is small; what is larger, or breaks off, is none."""
+    body: bytes = b""
+    while True:
+        message = await receive()
+        body += message.get("body", b"")
+        if message["type"] != "http.request" or len(body) > LARGEST_FORM:
+            return b""
+        if not message.get("more_body"):
+            return body
+
+
+async def _send(
+    refusal: Answer, decision: Deny | Login | Preflight, request: Request, receive: Receive, send: Send
+) -> None:
     event = "http.response"
     if request.is_websocket:
         await receive()
         if "websocket.http.response" not in (request.scope.get("extensions") or {}):
             # Closing before accepting makes the server answer the handshake with 403.
-            await send({"type": "websocket.close", "code": 1008, "reason": str(decision.reason)})
+            reason = "" if isinstance(decision, Preflight) else str(decision.reason)
+            await send({"type": "websocket.close", "code": 1008, "reason": reason})
             return
         event = "websocket.http.response"
     await send({"type": f"{event}.start", "status": refusal.status, "headers": refusal.headers})
-    await send({"type": f"{event}.body", "body": refusal.body})
+    await send({"type": f"{event}.body", "body": b"" if request.method == "HEAD" else refusal.body})
+
+
+def find_prefix(app: object) -> str:
+    """The prefix that FastAPI or Django puts in the place of the server's when it is called, too late for the gate."""
+    for _ in range(_DEEPEST):
+        prefix = _find_djangos_prefix() if type(app).__module__ == _DJANGO else getattr(app, "root_path", "")
+        if isinstance(prefix, str) and prefix:
+            return prefix
+        # Most middlewares keep what they stand around under this name.
+        app = getattr(app, "app", None)
+    return ""
+
+
+_DEEPEST = 64
+_DJANGO = "django.core.handlers.asgi"
+
+
+def _find_djangos_prefix() -> object:
+    """FORCE_SCRIPT_NAME, which Django takes for the prefix whatever the server says."""
+    return getattr(sys.modules["django.conf"].settings, "FORCE_SCRIPT_NAME", None)
 
 
 def _in_event_loop() -> bool:
@@ -184,6 +281,20 @@ def _in_event_loop() -> bool:
     except RuntimeError:
         return False
     return True
+
+
+_LOGGER = logging.getLogger("keyfob")
+_REWRITTEN = "this uvicorn writes X-Forwarded-For over the proxy's address, and such requests are refused"
+
+
+def _rewrites_addresses(receive: Receive) -> bool:
+    """Whether this is a uvicorn that keeps the socket's other end to itself and takes addresses from a header.
+
+    Worth a warning and no more: a proxy on a UNIX socket, or one that sends no such header, is known all the same.
+    """
+    config = getattr(getattr(receive, "__self__", None), "config", None)
+    ours = getattr(getattr(config, "http_protocol_class", None), "hands_over_certificates", False)
+    return bool(getattr(config, "proxy_headers", False)) and not ours
 
 
 def _find_what_uvicorn_lacks(receive: Receive, *, with_roots: bool) -> str | None:

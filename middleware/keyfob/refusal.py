@@ -1,28 +1,21 @@
 """What the one who was refused gets to see: a page for people, problem details for programs. Little of either."""
 
 import html
-import json
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from keyfob.answer import Answer, compose_json, compose_page
 from keyfob.errors import Reason
-from keyfob.policy import Deny
-
-
-class Refusal(NamedTuple):
-    """A finished HTTP answer. `headers` are lower case, as ASGI wants them."""
-
-    status: int
-    headers: list[tuple[bytes, bytes]]
-    body: bytes
+from keyfob.policy import Deny, Login
 
 
 class Words(NamedTuple):
-    """One row: the status for a program, a title, and what the person at the other end can do about it."""
+    """One row: the status for a program, a title, what the person at the other end can do, and a link's name for it."""
 
     status: int
     title: str
     advice: str
+    link: str = "Log in"
 
 
 _ANOTHER_KEY = "Choose the certificate that was made for this app, or ask the person who runs it."
@@ -38,7 +31,7 @@ WORDS: Mapping[Reason, Words] = {
         "This door cannot see your certificate",
         "The server is not set up to ask for certificates; its log says more.",
     ),
-    Reason.CERTIFICATE_MALFORMED: Words(403, "This certificate cannot be read", _ANOTHER_KEY),
+    Reason.CERTIFICATE_MALFORMED: Words(400, "This certificate cannot be read", _ANOTHER_KEY),
     Reason.CERTIFICATE_UNTRUSTED: Words(403, "This certificate does not fit this door", _ANOTHER_KEY),
     Reason.CERTIFICATE_EXPIRED: Words(
         403, "This certificate has expired", "Ask the person who runs this app for a new one."
@@ -50,40 +43,83 @@ WORDS: Mapping[Reason, Words] = {
     Reason.CERTIFICATE_REVOKED: Words(
         403, "This certificate was withdrawn", "Ask the person who runs this app for a new one."
     ),
+    Reason.CERTIFICATE_STATUS_UNKNOWN: Words(
+        503,
+        "This door cannot check your certificate now",
+        "Try again in a moment. If it stays, ask the person who runs it.",
+    ),
+    Reason.PEER_NOT_TRUSTED: Words(
+        403, "This is not the way in", "Ask for the app by its own name, as the person who runs it gave it to you."
+    ),
+    Reason.PEER_UNCLEAR: Words(
+        403, "This door cannot see who is there", "The server is not set up to tell; its log says more."
+    ),
+    Reason.HEADER_MALFORMED: Words(
+        400, "This request contradicts itself", "It came with headers that only the proxy may write."
+    ),
+    Reason.HEADER_TOO_LARGE: Words(
+        431, "This certificate is too large", "Ask the person who runs this app for a shorter one."
+    ),
     Reason.HOST_MALFORMED: Words(400, "This request names no host", "Ask for the app by its own name."),
     Reason.HOST_UNKNOWN: Words(403, "Nothing is here under this name", "Check the address."),
+    Reason.PATH_AMBIGUOUS: Words(
+        400, "This address can be read in two ways", "Check the address, or open the app from its start page."
+    ),
+    Reason.PATH_UNKNOWN: Words(403, "Nothing is here under this address", "Check the address."),
     Reason.BLOCKED_BY_POLICY: Words(403, "This door is closed to you", "Ask the person who runs this app."),
     Reason.NO_MATCHING_POLICY: Words(403, "This door is closed to you", _ANOTHER_KEY),
+    Reason.REQUIREMENT_NOT_MET: Words(403, "This room is closed to you", _ANOTHER_KEY),
+    Reason.LOGIN_REQUIRED: Words(
+        401,
+        "Log in first",
+        "You are not logged in, or not any more, and what you sent was not taken. Log in in another tab, then reload "
+        "this page: your browser sends it again.",
+    ),
+    Reason.LOGIN_FAILED: Words(
+        403, "This login did not work", "Try again, or ask the person who runs this app.", "Try again"
+    ),
+    Reason.LOGIN_LAPSED: Words(
+        400,
+        "This login is over",
+        "It took too long, or began in another browser or window. Begin anew.",
+        "Begin anew",
+    ),
+    Reason.LOGIN_UNAVAILABLE: Words(
+        503,
+        "Nobody can log in here now",
+        "Whoever has to be asked does not answer. Try again in a moment. If it stays, ask who runs this app.",
+        "Try again",
+    ),
+    Reason.SESSION_OF_ANOTHER_DEVICE: Words(
+        401, "This session belongs to another device", "Log in on this device, with its own certificate."
+    ),
+    Reason.TOKEN_MALFORMED: Words(
+        401, "This service token is incomplete", "Send one pair of headers, both of them, and each once."
+    ),
+    Reason.TOKEN_INVALID: Words(
+        401, "This service token does not count", "Ask the person who runs this app for a new one."
+    ),
 }
 
-_HEADERS = [
-    (b"cache-control", b"no-store"),
-    (
-        b"content-security-policy",
-        b"default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'",
-    ),
-    (b"referrer-policy", b"no-referrer"),
-    (b"x-content-type-options", b"nosniff"),
-]
 
-
-def compose_refusal(decision: Deny, request_id: str, accept: bytes) -> Refusal:
-    """The answer to a refused request whose Accept field is `accept`."""
+def compose_refusal(decision: Deny | Login, request_id: str, accept: bytes, login: str = "") -> Answer:
+    """The answer to a refused request whose Accept field is `accept`; `login` is where a person could log in."""
     words = WORDS[decision.reason]
-    page = b"text/html" in accept
+    is_page = b"text/html" in accept
     # Safari takes a 403 on a connection with a client certificate for a wrong certificate and hides the page.
-    status = 401 if page and words.status == 403 else words.status
-    body = _page(words, request_id) if page else _problem(decision.reason, status, words, request_id)
-    headers = [
-        (b"content-type", b"text/html; charset=utf-8" if page else b"application/problem+json"),
-        (b"content-length", str(len(body)).encode("ascii")),
-        *_HEADERS,
-    ]
+    # A service is no Safari: 401 says that nobody knows it, and 403 that it may not.
+    is_service = decision.identity.service_token is not None
+    status = 401 if is_page and words.status == 403 and not is_service else words.status
+    headers = []
     if status == 401:
-        # RFC 9110 section 15.5.2 wants a challenge. No scheme is registered for certificates of the TLS layer, and
-        # clients pass over schemes that they do not know.
+        # RFC 9110 section 15.5.2 wants a challenge. No scheme is registered for certificates of the TLS layer, nor for
+        # logins, and clients pass over schemes that they do not know.
         headers.append((b"www-authenticate", b'Certificate realm="keyfob"'))
-    return Refusal(status, headers, body)
+    if is_page:
+        return compose_page(status, words.title, _describe(decision, words, request_id, login), headers)
+    return compose_json(
+        status, _list_details(decision.reason, status, words, request_id, login), headers, "application/problem+json"
+    )
 
 
 def find_accept(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
@@ -91,60 +127,26 @@ def find_accept(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     return b",".join(value for name, value in headers if name == b"accept").lower()
 
 
-def _problem(reason: Reason, status: int, words: Words, request_id: str) -> bytes:
+def _list_details(reason: Reason, status: int, words: Words, request_id: str, login: str) -> dict[str, object]:
     """Problem details, RFC 9457. The type is a name and not an address: there is nothing to look up."""
-    details = json.dumps(
-        {
-            "type": f"urn:keyfob:{reason}",
-            "title": words.title,
-            "status": status,
-            "detail": words.advice,
-            "request_id": request_id,
-        }
-    )
-    return f"{details}\n".encode()
+    details: dict[str, object] = {
+        "type": f"urn:keyfob:{reason}",
+        "title": words.title,
+        "status": status,
+        "detail": words.advice,
+        "request_id": request_id,
+    }
+    return details | {"login": login} if login else details
 
 
-def _page(words: Words, request_id: str) -> bytes:
-    return _PAGE.format(
-        title=html.escape(words.title), advice=html.escape(words.advice), request_id=html.escape(request_id)
-    ).encode("utf-8")
-
-
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>{title}</title>
-<style>
-:root {{ color-scheme: light dark;
-  --paper: #f6f5f1; --ink: #20242b; --soft: #5b626d; --line: #d9d6cd; --accent: #7a4b12; }}
-@media (prefers-color-scheme: dark) {{
-  :root {{ --paper: #16181c; --ink: #eceae4; --soft: #a3a8b1; --line: #34383f; --accent: #e0a95e; }}
-}}
-body {{ margin: 0; min-height: 100vh; display: grid; place-items: center; background: var(--paper); color: var(--ink);
-  font: 1.0625rem/1.5 system-ui, sans-serif; }}
-main {{ max-width: 26rem; padding: 2rem 1.5rem; }}
-svg {{ display: block; width: 3.5rem; height: 3.5rem; color: var(--accent); }}
-h1 {{ margin: 1.25rem 0 .5rem; font-size: 1.5rem; line-height: 1.25; text-wrap: balance; }}
-p {{ margin: 0 0 1.5rem; }}
-small {{ display: block; padding-top: 1rem; border-top: 1px solid var(--line); color: var(--soft);
-  font-size: .875rem; }}
-code {{ font: .875rem ui-monospace, monospace; overflow-wrap: anywhere; }}
-</style>
-</head>
-<body>
-<main>
-<svg viewBox="0 0 48 48" fill="none" stroke="currentColor" stroke-width="3" stroke-linecap="round"
-  stroke-linejoin="round" aria-hidden="true">
-<rect x="9" y="21" width="30" height="21" rx="4"/><path d="M16 21v-6a8 8 0 0 1 16 0v6M24 29v5"/>
-</svg>
-<h1>{title}</h1>
-<p>{advice}</p>
-<small>If you ask for help, give this code: <code>{request_id}</code></small>
-</main>
-</body>
-</html>
-"""
+def _describe(decision: Deny | Login, words: Words, request_id: str, login: str) -> str:
+    user = decision.identity.user
+    # Their own address, which they know: it may be one that they did not mean.
+    who = f"<p>You are logged in as <strong>{html.escape(user.display_name)}</strong>.</p>" if user else ""
+    name = "Use another account" if user else words.link
+    # What was sent is sent again by a reload of this very page, so the login has to leave it where it is.
+    aside = ' target="_blank" rel="noopener"' if decision.reason is Reason.LOGIN_REQUIRED else ""
+    link = f'<p><a class="button" href="{html.escape(login)}"{aside}>{html.escape(name)}</a></p>' if login else ""
+    code = f"If you ask for help, give this code: <code>{html.escape(request_id)}</code>"
+    advice = "Ask the person who runs this app, or log in as somebody else." if user and login else words.advice
+    return f"{who}<p>{html.escape(advice)}</p>{link}<small>{code}</small>"

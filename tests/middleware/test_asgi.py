@@ -1,5 +1,6 @@
 """asgi: the skin that applications meet."""
 
+import asyncio
 import json
 import logging
 from pathlib import Path
@@ -15,11 +16,16 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from certificates import make_authority, make_leaf
+from certificates import DAY, make_authority, make_leaf
 from exchanges import ask, make_scope
 from keyfob import AccessMiddleware, MiddlewareMissing, client_certificate, tls_client_auth
-from keyfob.asgi import KEY
 from keyfob.errors import ConfigError, UnknownScope
+from keyfob.gate import Renewal
+from keyfob.policy import Policy, PolicyDecision, Rules
+from keyfob.request import IDENTITY
+from keyfob.trust import Roots
+from rules import ANY_DEVICE
+from sites import EVERYONE, make_gate, make_site
 
 ROOT, OTHER = make_authority("Root"), make_authority("Other")
 LEAF, STRANGER = make_leaf(ROOT), make_leaf(OTHER)
@@ -188,6 +194,25 @@ def test_the_state_of_the_lifespan_stays(roots: Path) -> None:
     assert [scope["state"]["client_certificate"].common_name for scope in app.scopes] == ["Rhea Group"] * 2
 
 
+@pytest.mark.parametrize("kind", ["http", "websocket"])
+@pytest.mark.parametrize("state", [{}, {"pool": "a pool", "renewal": "a lie"}, None])
+def test_the_state_says_where_the_successor_is(roots: Path, kind: str, state: dict[str, str] | None) -> None:
+    """For a certificate that ends soon; and always, so that a template may ask."""
+    leaving = make_leaf(ROOT, ends=5 * DAY)
+    open_to_all = Policy("all", PolicyDecision.BYPASS, Rules((EVERYONE,)))
+    site = make_site(Roots((ROOT.certificate,), ()), open_to_all)
+    site.renewal = Renewal("/renew", 20 * DAY.total_seconds())
+    app = Recorder()
+    door = AccessMiddleware(app, gate=make_gate(site))
+    for chain in ([leaving.pem], [LEAF.pem], []):
+        scope = make_scope(chain, kind=kind, state=state)
+        if state is None:
+            del scope["state"]
+        ask(door, scope)
+    ask(AccessMiddleware(app, roots=roots), make_scope([leaving.pem], kind=kind))
+    assert [scope["state"]["renewal"] for scope in app.scopes] == ["/renew", None, None, None]
+
+
 def test_a_state_that_a_server_shares_shows_nobody_elses_certificate(roots: Path) -> None:
     """The specification makes the state each request's own; not every server does."""
     app = Recorder()
@@ -209,11 +234,47 @@ def test_servers_take_it_for_asgi_3(roots: Path) -> None:
     assert config.interface == "asgi3"
 
 
+def test_hypercorn_and_anycorn_take_it_for_asgi(roots: Path) -> None:
+    """They ask for the attribute, not for the mark."""
+    from anycorn.utils import is_asgi as anycorn_is_asgi
+    from hypercorn.utils import is_asgi
+
+    app = AccessMiddleware(Recorder(), roots=roots)
+    assert is_asgi(app)
+    assert anycorn_is_asgi(app)
+
+
 def test_lifespan_passes(roots: Path) -> None:
     """It is the server's own, and no request."""
     app = Recorder()
     ask(AccessMiddleware(app, roots=roots), {"type": "lifespan", "asgi": {"version": "3.0"}})
     assert [scope["type"] for scope in app.scopes] == ["lifespan"]
+
+
+@pytest.mark.parametrize(
+    ("options", "warned"),
+    [({}, True), ({"proxy_headers": False}, False), ({"http": "keyfob.server.uvicorn:HTTPProtocol"}, False)],
+)
+def test_a_uvicorn_that_rewrites_addresses_is_warned_of(
+    tmp_path: Path, roots: Path, caplog: pytest.LogCaptureFixture, options: dict[str, Any], warned: bool
+) -> None:
+    """At the start, with the cure: otherwise people learn of it when every request is refused."""
+    from uvicorn import Config
+    from uvicorn.lifespan.on import LifespanOn
+
+    source = "kind = 'header'\nformat = 'nginx'\ntrusted_proxies = ['127.0.0.1']"
+    (tmp_path / "access.toml").write_text(ANY_DEVICE.replace('kind = "tls"', source), encoding="utf-8")
+    app = AccessMiddleware(Recorder(), config=tmp_path / "access.toml")
+    config = Config(app, log_config=None, **options)
+    config.load()
+
+    async def start() -> None:
+        lifespan: Any = LifespanOn(config)
+        await app({"type": "lifespan"}, lifespan.receive, lifespan.send)
+
+    with caplog.at_level(logging.WARNING, logger="keyfob"):
+        asyncio.run(start())
+    assert [("--no-proxy-headers" in record.getMessage()) for record in caplog.records] == [True] * warned
 
 
 def starlette(roots: Path, seen: dict[str, Any]) -> Starlette:
@@ -296,7 +357,7 @@ def test_asking_without_the_middleware_names_the_cure() -> None:
 def test_only_the_middlewares_own_identity_counts(forged: object) -> None:
     """Anything else under the key is as if nothing were there."""
     with pytest.raises(MiddlewareMissing):
-        client_certificate({**make_scope([LEAF.pem]), KEY: forged})
+        client_certificate({**make_scope([LEAF.pem]), IDENTITY: forged})
 
 
 @pytest.mark.parametrize("thing", [None, 5, "request", object()])

@@ -2,7 +2,7 @@
 
 import base64
 import subprocess
-from datetime import UTC
+from datetime import UTC, datetime
 
 import pytest
 from cryptography import x509
@@ -10,9 +10,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from certificates import make_authority, make_certificate, make_leaf, make_name
+from certificates import DAY, make_authority, make_certificate, make_leaf, make_name
 from keyfob.certificate import ClientCertificate, describe_rejected, read_pem
-from keyfob.errors import CertificateError, Expired, Malformed, Missing, NotYetValid, Untrusted, WrongPurpose
+from keyfob.errors import CertificateError, Expired, Malformed, Missing, NotYetValid, Revoked, Untrusted, WrongPurpose
 from servers import find_program
 
 ROOT = make_authority("Sam Money App")
@@ -50,6 +50,17 @@ def test_names_and_numbers_are_those_of_the_certificate() -> None:
     assert CERTIFICATE.pem == LEAF.pem
     assert CERTIFICATE.issuers == (ROOT.certificate,)
     assert CERTIFICATE.parsed is LEAF.certificate
+
+
+def test_the_time_that_is_left_is_counted_from_now() -> None:
+    """To the last moment of validity, and below nothing after it."""
+    left, over = make_leaf(ROOT, ends=3 * DAY), make_leaf(ROOT, begins=-3 * DAY, ends=-DAY)
+    for pair, least, most in ((left, 2 * DAY, 3 * DAY), (over, -2 * DAY, -DAY)):
+        certificate = ClientCertificate(pair.certificate, [])
+        earliest = datetime.now(UTC)
+        found = certificate.expires_in
+        assert certificate.not_valid_after - datetime.now(UTC) <= found <= certificate.not_valid_after - earliest
+        assert least < found <= most
 
 
 def test_several_common_names_are_no_common_name() -> None:
@@ -153,6 +164,7 @@ def test_tls_client_auth_is_read_only() -> None:
         ((LEAF.pem,), NotYetValid("-"), "1", "FAILED:certificate is not yet valid"),
         ((LEAF.pem,), Untrusted("-"), "1", "FAILED:unable to get local issuer certificate"),
         ((LEAF.pem,), WrongPurpose("-"), "1", "FAILED:unable to verify the first certificate"),
+        ((LEAF.pem,), Revoked("-"), "1", "FAILED:certificate revoked"),
     ],
 )
 def test_placeholders_where_no_certificate_was_accepted(
@@ -161,6 +173,7 @@ def test_placeholders_where_no_certificate_was_accepted(
     """The same keys as with a certificate, empty, with the words that Workers use."""
     fields = describe_rejected(chain, error)
     assert (fields["certPresented"], fields["certVerified"]) == (presented, verdict)
+    assert fields["certRevoked"] == ("1" if isinstance(error, Revoked) else "0")
     assert set(fields) == set(CERTIFICATE.tls_client_auth)
     assert fields["certSerial"] == ""
     assert fields["certRFC9440TooLarge"] is False

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import pytest
 
 from keyfob.errors import Missing, Reason, Untrusted
-from keyfob.policy import Deny, Identity
+from keyfob.policy import Deny, Identity, Login, ServiceToken
 from keyfob.refusal import WORDS, compose_refusal, find_accept
 
 PAGE, PROGRAM = b"text/html,application/xhtml+xml,*/*;q=0.8", b"*/*"
@@ -40,7 +40,7 @@ def test_people_get_a_page_without_anything_from_outside(reason: Reason) -> None
     refusal = compose_refusal(deny(reason), "abc123", PAGE)
     page = refusal.body.decode()
     HTMLParser().feed(page)
-    assert refusal.status in {400, 401}
+    assert refusal.status in {400, 401, 431, 503}
     assert WORDS[reason].title in html.unescape(page)
     assert "abc123" in page
     assert not re.search(r"<script|src=|href=|url\(|@import", page)
@@ -77,3 +77,24 @@ def test_accept_is_read_whole_and_in_any_case() -> None:
     """Several fields are one list."""
     assert find_accept([(b"accept", b"*/*"), (b"x", b"y"), (b"accept", b"Text/HTML")]) == b"*/*,text/html"
     assert find_accept([]) == b""
+
+
+@pytest.mark.parametrize("accept", [PAGE, PROGRAM])
+def test_a_service_that_may_not_is_told_so_and_no_more(accept: bytes) -> None:
+    """It is no browser that hides a page: 403 means that it is known, and 401 that it is not."""
+    identity = Identity(None, Missing("-"), (), service_token=ServiceToken("id-1", "Import"))
+    assert compose_refusal(Deny(Reason.NO_MATCHING_POLICY, "", "", identity), "x", accept).status == 403
+    assert compose_refusal(deny(Reason.TOKEN_INVALID), "x", accept).status == 401
+
+
+@pytest.mark.parametrize("reason", [Reason.LOGIN_REQUIRED, Reason.SESSION_OF_ANOTHER_DEVICE, Reason.LOGIN_LAPSED])
+def test_where_somebody_could_log_in_is_told(reason: Reason) -> None:
+    """To a program in a field, to a person as a link, escaped in either."""
+    login = "https://money.example.com/.keyfob/login?to=%2F&again=1"
+    decision = Login(reason, "Secret application", Identity(None, Missing("-"), ()), "", "secret detail")
+    assert json.loads(compose_refusal(decision, "x", PROGRAM, login).body)["login"] == login
+    page = compose_refusal(decision, "x", PAGE, login).body.decode()
+    assert f'href="{html.escape(login)}"' in page
+    assert "&again" not in page
+    assert "ecret" not in page
+    assert "login" not in json.loads(compose_refusal(decision, "x", PROGRAM).body)

@@ -1,7 +1,6 @@
 """One connection on uvicorn: what its TLS layer knows, put where every request of it can see it."""
 
 import ssl
-import sys
 from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from keyfob.carriers import read_chain
 from keyfob.certificate import read_pem
 from keyfob.errors import Malformed
 from keyfob.request import SOCKET_PEER
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from uvicorn.config import Config
 
 App = Callable[[Any, Any, Any], Awaitable[None]]
+
+# In bytes: three or four certificates.
+LONGEST_REMEMBERED = 8 * 1024
 
 # The numbers of RFC 5246 and RFC 8446; older versions cannot be negotiated any more.
 TLS_VERSIONS: Mapping[str | None, int] = {"TLSv1.2": 0x0303, "TLSv1.3": 0x0304}
@@ -62,7 +65,7 @@ def describe_connection(transport: "asyncio.BaseTransport", server_certificate: 
 
 def describe_tls(tls: ssl.SSLObject, server_certificate: object) -> dict[str, Any]:
     """The `tls` extension of the ASGI specification, version 0.2, every key of it."""
-    chain, name, error = _describe_client(tuple(_client_chain(tls)))
+    chain, name, error = _describe_client(tuple(read_chain(tls)))
     cipher = tls.cipher()
     return {
         "server_cert": _describe_server(tls, server_certificate),
@@ -84,21 +87,17 @@ def _announce(app: App, extensions: Mapping[str, Any]) -> App:
     return announcing
 
 
-def _client_chain(tls: ssl.SSLObject) -> list[bytes]:
-    """What the client sent, DER, leaf first. Empty unless OpenSSL was told to verify it, and did."""
-    leaf = tls.getpeercert(binary_form=True)
-    if leaf is None or tls.context.verify_mode == ssl.CERT_NONE:
-        return []
-    if sys.version_info >= (3, 13):
-        return list(tls.get_unverified_chain()) or [leaf]
-    # Before 3.13 the same method is there, on the inner object alone, and a certificate wraps its bytes.
-    wrapped = tls._sslobj.get_unverified_chain() or ()  # type: ignore[attr-defined,unused-ignore]
-    return [ssl.PEM_cert_to_DER_cert(each.public_bytes()) for each in wrapped] or [leaf]
+def _describe_client(chain: tuple[bytes, ...]) -> tuple[tuple[str, ...], str | None, str | None]:
+    """PEM, name and error. All connections of a device get the very same texts, which makes looking them up cheap.
+
+    But not those of one who sends a heap of certificates, another each time, to fill the memory with them.
+    """
+    short = sum(map(len, chain)) <= LONGEST_REMEMBERED
+    return _describe_once(chain) if short else _describe_once.__wrapped__(chain)
 
 
 @lru_cache(maxsize=1024)
-def _describe_client(chain: tuple[bytes, ...]) -> tuple[tuple[str, ...], str | None, str | None]:
-    """PEM, name and error. All connections of a device get the very same texts, which makes looking them up cheap."""
+def _describe_once(chain: tuple[bytes, ...]) -> tuple[tuple[str, ...], str | None, str | None]:
     pem = tuple(map(ssl.DER_cert_to_PEM_cert, chain))
     if not pem:
         return (), None, None

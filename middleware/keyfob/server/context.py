@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from keyfob.audit import record_handshake
 from keyfob.errors import ServeError
 from keyfob.trust import Roots
 
@@ -19,26 +18,37 @@ class ServerContext(ssl.SSLContext):
     """A context that knows the certificate it presents, in PEM; `ssl` itself does not tell."""
 
     server_certificate: str
+    record_refused: Callable[[str], None]
 
 
-def make_context(certificate: Path, key: Path, roots: Roots) -> ServerContext:
-    """A context that asks every client for a certificate of `roots`, and lets those without one speak, too.
+def make_context(
+    certificate: Path, key: Path, find_roots: Callable[[], Roots], record_refused: Callable[[str], None]
+) -> ServerContext:
+    """A context that asks every client for a certificate of the present roots, and lets those without one speak, too.
 
     They have to be able to: only the gate can tell them why they may not come in. A certificate that OpenSSL itself
-    cannot verify ends the handshake, and the audit log says so. TLS 1.2 and newer; nothing is resumed. The PEM files
-    are read again for each connection, so a renewed server certificate needs no restart; if they cannot be read any
-    more, what was read at the start goes on. Raises ServeError if that first reading fails.
+    cannot verify ends the handshake, and `record_refused` is told why. TLS 1.2 and newer; nothing is resumed.
+    Roots are asked for and the PEM files read again for each connection, so neither a new root nor a renewed server
+    certificate needs a restart; if the files cannot be read any more, what was read at the start goes on. Raises
+    ServeError if that first reading fails.
     """
     for path in (certificate, key):
         _require_readable(path)
     try:
         context = _ForgetfulContext(ssl.PROTOCOL_TLS_SERVER)
-        context.recipe = lambda: _prepare(ServerContext(ssl.PROTOCOL_TLS_SERVER), certificate, key, roots)
-        _prepare(context, certificate, key, roots)
+        context.recipe = lambda: _prepare(_make_recording(record_refused), certificate, key, find_roots())
+        context.record_refused = record_refused
+        _prepare(context, certificate, key, find_roots())
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError; OpenSSL's complaints about text are not
         said = getattr(error, "reason", None) or "they are not a certificate and an unencrypted key in PEM"
         hint = "give the server's certificate with its intermediates, and the unencrypted key that belongs to it"
         raise ServeError(f"{certificate} and {key} cannot be used together: {said}", hint) from error
+    return context
+
+
+def _make_recording(record_refused: Callable[[str], None]) -> ServerContext:
+    context = ServerContext(ssl.PROTOCOL_TLS_SERVER)
+    context.record_refused = record_refused
     return context
 
 
@@ -95,7 +105,7 @@ class _AuditedObject(ssl.SSLObject):
             super().do_handshake()
         except ssl.SSLCertVerificationError as error:
             self._refused = True
-            record_handshake(error.verify_message)
+            self.context.record_refused(error.verify_message)  # type: ignore[attr-defined]
             # An error here would make the event loop drop the connection with OpenSSL's alert still unsent, and the
             # client would not learn why. Asked to wait for more, the loop sends it; then the client hangs up, and if
             # it does not, the next bytes or the handshake's time limit end it.

@@ -15,6 +15,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 
 from certificates import DAY, SERVER, Pair, make_authority, make_leaf, make_server
+from keyfob.audit import Recorder
 from keyfob.errors import ServeError
 from keyfob.server.context import make_context
 from keyfob.trust import Roots, read_roots
@@ -47,7 +48,7 @@ class Keys(NamedTuple):
         return self.folder / "server-key.pem"
 
     def context(self) -> Context:
-        return make_context(self.certificate, self.key, self.roots)
+        return make_context(self.certificate, self.key, lambda: self.roots, Recorder().refuse_handshake)
 
     def client(self, name: str | None = "device", version: ssl.TLSVersion = TLS13) -> Context:
         identity = (self.folder / f"{name}.pem", self.folder / f"{name}-key.pem") if name else ()
@@ -260,11 +261,24 @@ class TestHandshake:
 
     def test_without_any_root_nobody_is_known(self, keys: Keys) -> None:
         """A configuration of bypass policies alone: clients without a certificate are served, strangers are not."""
-        context = make_context(keys.certificate, keys.key, Roots((), ()))
+        context = make_context(keys.certificate, keys.key, lambda: Roots((), ()), Recorder().refuse_handshake)
 
         assert shake(context, keys.client(None)).server.getpeercert(binary_form=True) is None
         with pytest.raises(ssl.SSLError):
             shake(context, keys.client())
+
+    def test_the_roots_are_those_of_this_moment(self, keys: Keys) -> None:
+        """A root that comes or goes counts from the next connection on, without another context."""
+        present = [Roots((), ())]
+        context = make_context(keys.certificate, keys.key, lambda: present[-1], Recorder().refuse_handshake)
+
+        for roots, gets_through in ((Roots((), ()), False), (keys.roots, True), (Roots((), ()), False)):
+            present.append(roots)
+            if gets_through:
+                assert shake(context, keys.client()).server.getpeercert(binary_form=True) is not None
+            else:
+                with pytest.raises(ssl.SSLError):
+                    shake(context, keys.client())
 
 
 def make_stranger(authority: Pair, kind: str) -> tuple[Pair, ...]:
@@ -307,7 +321,7 @@ class TestRefusedHandshake:
     def test_is_one_audit_record(
         self, keys: Keys, caplog: pytest.LogCaptureFixture, kind: str, version: ssl.TLSVersion
     ) -> None:
-        """A line of JSON at WARNING, with OpenSSL's own words."""
+        """A line of JSON at WARNING, with OpenSSL's own words; there was no request, so nothing is said about one."""
         leaf, *above = make_stranger(keys.authority, kind)
         leaf.write(keys.folder, "stranger", above=above)
 
@@ -317,7 +331,7 @@ class TestRefusedHandshake:
         [record] = caplog.records
         said = json.loads(record.getMessage())
         assert (record.name, record.levelno) == ("keyfob.audit", logging.WARNING)
-        assert set(said) == {"time", "decision", "reason", "detail"}
+        assert {name for name in said if said[name] is not None} == {"time", "decision", "reason", "detail"}
         assert (said["decision"], said["reason"], said["detail"]) == ("refused", "handshake-refused", STRANGERS[kind])
 
     def test_a_handshake_that_fails_for_another_reason_is_none(

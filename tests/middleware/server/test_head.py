@@ -13,7 +13,7 @@ import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from keyfob.pki import Home, open_home
+from keyfob.pki.home import Home, open_home
 from keyfob.server.httptools import LONGEST_HEAD, HTTPToolsProtocol
 from servers import Running, environment, find_port, keyfob, make_client, running
 

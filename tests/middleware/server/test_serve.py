@@ -13,12 +13,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
+from urllib.parse import quote
 
+import httpx
 import pytest
 
 from certificates import make_authority, make_leaf, make_server
 from rules import ANY_DEVICE
-from servers import environment, find_port, keyfob, make_client
+from servers import environment, find_port, keyfob, make_client, running
 
 # Says when it starts and when it ends; the lifespan fails with whatever stands in FAILURE.
 APP = """
@@ -216,16 +218,41 @@ class TestFiles:
 
     @pytest.mark.parametrize(
         "files",
-        [
-            FILES[:2],
-            FILES[:4],
-            (*FILES[:2], *FILES[4:]),
-        ],
-        ids=["neither", "no key", "no certificate"],
+        [FILES[:4], (*FILES[:2], *FILES[4:])],
+        ids=["no key", "no certificate"],
     )
-    def test_the_tls_source_needs_a_server_that_speaks_tls(self, folder: Path, files: tuple[str, ...]) -> None:
+    def test_half_a_certificate_is_an_error(self, folder: Path, files: tuple[str, ...]) -> None:
+        """Nobody who gives one of the two wants plain HTTP."""
+        assert fail(folder, *files, "--port", str(find_port())) == (
+            "a certificate without its key, or a key without its certificate",
+            "give both --certificate and --key, or neither behind a proxy that asks for the certificates",
+        )
+
+    def test_behind_a_proxy_plain_http_will_do(self, folder: Path) -> None:
+        """The certificate comes in a header then, from the peer that the server itself has seen."""
+        nginx = 'kind = "header"\nformat = "nginx"\ntrusted_proxies = ["127.0.0.1"]'
+        (folder / "access.toml").write_text(ANY_DEVICE.replace('kind = "tls"', nginx), encoding="utf-8")
+        device = quote((folder / "device.pem").read_text(encoding="ascii"), safe="")
+        host = {"Host": "localhost"}
+        proxied = {
+            **host,
+            "X-SSL-Client-Verify": "SUCCESS",
+            "X-SSL-Client-Cert": device,
+            "X-Forwarded-For": "127.0.0.1",
+        }
+        port = find_port()
+
+        with running(keyfob("serve", "shop:app", *FILES[:2], "--port", str(port)), port, folder, environment()):
+            url = f"http://127.0.0.1:{port}/"
+            # The app has no such page.
+            assert httpx.get(url, headers=proxied).status_code == 404
+            assert httpx.get(url, headers=host).status_code == 401
+            with httpx.Client(transport=httpx.HTTPTransport(local_address="127.0.0.2")) as stranger:
+                assert stranger.get(url, headers=proxied).status_code == 403
+
+    def test_the_tls_source_needs_a_server_that_speaks_tls(self, folder: Path) -> None:
         """An error, not a warning: this server could never let anybody in."""
-        error, hint = fail(folder, *files, "--port", str(find_port()))
+        error, hint = fail(folder, *FILES[:2], "--port", str(find_port()))
 
         assert error == "the certificate source is tls, but this server would not speak TLS"
         assert "--certificate" in hint

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from keyfob.pki import Home, open_home
+from keyfob.pki.home import Home, open_home
 from keyfob.server.transport import LONGEST_WAIT, GatheringTransport
 from servers import Running, environment, find_port, keyfob, make_client, running
 

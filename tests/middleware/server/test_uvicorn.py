@@ -1,5 +1,6 @@
 """What the ASGI `tls` extension holds on real servers, by every protocol class, event loop and command line."""
 
+import asyncio
 import contextlib
 import http.client
 import json
@@ -17,6 +18,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtensionOID
+from websockets.asyncio.client import connect as open_websocket
 from websockets.sync.client import connect
 
 from certificates import Pair, make_authority, make_leaf, make_name, make_server
@@ -177,25 +179,38 @@ class Seen(NamedTuple):
 
 def ask(kind: str, server: Running, context: ssl.SSLContext) -> Seen:
     """One request, `http` or `wss`, which claims to be forwarded for somebody else."""
+    return asyncio.run(_ask_websocket(server, context)) if kind == "wss" else _ask_page(server, context)
+
+
+def _ask_page(server: Running, context: ssl.SSLContext) -> Seen:
     plain = socket.create_connection(("127.0.0.1", server.port), timeout=SECONDS)
     address = list(plain.getsockname())
     with context.wrap_socket(plain, server_hostname="localhost") as tls:
-        cipher, certificate, version = tls.cipher(), tls.getpeercert(binary_form=True), tls.version()
-        scope = _ask_websocket(tls, server.port) if kind == "wss" else _ask_http(tls)
+        return _describe(tls, _ask_http(tls), address)
+
+
+async def _ask_websocket(server: Running, context: ssl.SSLContext) -> Seen:
+    # The client with threads writes and reads one TLS object at once, which loses an answer now and then.
+    async with open_websocket(
+        f"wss://localhost:{server.port}/",
+        host="127.0.0.1",
+        ssl=context,
+        additional_headers={"X-Forwarded-For": FORWARDED},
+        proxy=None,
+        open_timeout=SECONDS,
+    ) as websocket:
+        # Asked for first: once the server has hung up, nobody knows it any more.
+        tls, address = websocket.transport.get_extra_info("ssl_object"), list(websocket.local_address)
+        scope = json.loads(await asyncio.wait_for(websocket.recv(), SECONDS))
+        return _describe(tls, scope, address)
+
+
+def _describe(tls: ssl.SSLSocket | ssl.SSLObject, scope: Scope, address: list[Any]) -> Seen:
+    cipher, certificate, version = tls.cipher(), tls.getpeercert(binary_form=True), tls.version()
     assert cipher is not None
     assert certificate is not None
     assert version is not None
     return Seen(scope, certificate, version, cipher[0], address)
-
-
-def _ask_websocket(tls: ssl.SSLSocket, port: int) -> Scope:
-    forwarded = {"X-Forwarded-For": FORWARDED}
-    # The socket speaks TLS already, so the address must not ask for it once more.
-    with connect(
-        f"ws://localhost:{port}/", sock=tls, additional_headers=forwarded, proxy=None, open_timeout=SECONDS
-    ) as websocket:
-        scope: Scope = json.loads(websocket.recv(timeout=SECONDS))
-    return scope
 
 
 def _ask_http(tls: ssl.SSLSocket) -> Scope:
