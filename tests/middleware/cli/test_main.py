@@ -4,13 +4,19 @@ import re
 import shlex
 import socket
 import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
 import keyfob
 from certificates import SERVER, make_authority, make_leaf
-from keyfob.pki import open_home
+from keyfob.cli.main import SECTIONS, Place, load
+from keyfob.inventory import Entry
+from keyfob.pki.home import open_home
+from registries import make_registry
 from servers import ROOT, environment, find_port
 from servers import keyfob as command
 
@@ -44,7 +50,74 @@ def test_help_lists_the_commands_on_stdout(flag: str) -> None:
     ended = run(flag)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout.startswith("Usage: keyfob [OPTIONS] COMMAND")
-    assert re.search(r"^  serve  \S", ended.stdout, re.MULTILINE)
+    listed = re.findall(r"^  ([a-z]+) +\S", ended.stdout, re.MULTILINE)
+    assert listed == [name for section in SECTIONS.values() for name in section]
+
+
+@pytest.mark.parametrize("place", [place for section in SECTIONS.values() for place in section.values()])
+def test_the_help_says_of_each_command_what_its_own_help_says(place: Place) -> None:
+    """It is written down twice, so that the list need not import them all."""
+    assert load(place).get_short_help_str(limit=200) == place.help
+
+
+def test_help_imports_no_command() -> None:
+    """Together they take a second; nobody waits that long for a list of words."""
+    heavy = {"cryptography", "sqlalchemy", "uvicorn", "pydantic", "starlette", "segno"}
+    script = (
+        "import sys; from keyfob.cli.main import commands; commands.main(['--help'], standalone_mode=False); "
+        f"print(*sorted({heavy!r} & set(sys.modules)), file=sys.stderr)"
+    )
+    said = subprocess.run([sys.executable, "-c", script], env=environment(), capture_output=True, text=True, check=True)
+    assert said.stderr.strip() == ""
+
+
+def test_an_unknown_command_is_answered_with_a_close_one() -> None:
+    """As every typo is."""
+    *_, error, hint = fail(USED_WRONGLY, "isue")
+    assert error == "error: no such command 'isue'; did you mean 'issue'?"
+    assert hint == "hint: see `keyfob --help`"
+    *_, error, _ = fail(USED_WRONGLY, "x" * 10_000)
+    assert len(error) < 100
+
+
+def test_a_reader_that_has_seen_enough_ends_a_command_quietly(tmp_path: Path) -> None:
+    """As `head` does. The status is the shell's for a broken pipe."""
+    registry = make_registry(tmp_path)
+    issuer, now = registry.root.public_bytes(Encoding.DER), int(time.time())
+    registry.inventory.add([Entry(f"device {n}", b"%d" % n, issuer, n + 1, now, now, now) for n in range(3000)])
+    registry.inventory.close()
+    for arguments in (["list", "--home", str(tmp_path)], ["--help"]):
+        with subprocess.Popen(
+            command(*arguments),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**environment(), "PYTHONUNBUFFERED": ""},
+        ) as running:
+            if running.stdout is not None and running.stderr is not None:
+                running.stdout.close()
+                assert running.stderr.read() == b""
+        assert running.returncode == 141
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is Linux's")
+def test_output_that_cannot_be_written_is_an_error() -> None:
+    """It is not lost without a word."""
+    with Path("/dev/full").open("wb") as full:
+        ended = subprocess.run(
+            command("--help"), stdout=full, stderr=subprocess.PIPE, text=True, check=False, env=environment()
+        )
+    assert ended.returncode == REFUSED
+    assert ended.stderr.splitlines() == [
+        "error: No space left on device",
+        "hint: is it yours, and is there room on the disk?",
+    ]
+
+
+def test_a_closed_output_is_no_error() -> None:
+    """The shell's `>&-`."""
+    line = f"exec {shlex.join(command('--version'))} >&-"
+    ended = subprocess.run(["sh", "-c", line], stderr=subprocess.PIPE, text=True, check=False, env=environment())
+    assert (ended.returncode, ended.stderr) == (0, "")
 
 
 def test_help_of_serve_names_every_option_and_an_example() -> None:
@@ -200,14 +273,14 @@ def test_every_problem_of_a_config_is_said_at_once(folder: Path) -> None:
     first, *problems = ended.stderr.splitlines()
     assert first.startswith(f"error: {config}: 7 problems")
     places = [line.strip().partition(": ")[0] for line in problems]
-    assert places[:7] == [
-        "source.kind",
-        "root_certificates[0].certificate",
-        "root_certificates[0].associated_hostnames",
-        "root_certificates[0].certifcate",
+    assert sorted(places[:7]) == [
         "applications[0].domain",
         "applications[0].policies[0].decision",
         "applications[0].policies[0].include[0]",
+        "root_certificates[0].associated_hostnames",
+        "root_certificates[0].certifcate",
+        "root_certificates[0].certificate",
+        "source.kind",
     ]
     assert "did you mean 'certificate'?" in ended.stderr
 
@@ -256,12 +329,13 @@ def test_an_address_that_is_not_of_this_machine_is_a_refusal(folder: Path, host:
 
 
 def test_a_taken_port_is_a_refusal(folder: Path) -> None:
-    """And the password of a first start is not lost with it."""
+    """What a first start has made is there, and has been said."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         *said, error, _ = fail(REFUSED, "serve", "shop:app", "--home", "home", "--port", str(port), cwd=folder)
     assert f"port {port}" in error
-    assert any("password" in line for line in said)
+    assert any("device" in line for line in said)
+    assert (folder / "home" / "ca-key.pem").exists()
 
 
 @pytest.mark.parametrize("name", ["ca.pem", "ca-key.pem", "server.pem", "server-key.pem", "access.toml"])
