@@ -1,20 +1,17 @@
-"""The budget app: one page, whose form puts an expense into the workbook before it answers.
+"""The budget app: an expense goes into the ledger before the answer, and into the workbook right after it.
 
     keyfob serve budget_app.app:app
 
-It knows the device by `keyfob.client_certificate` alone, so keyfob's AccessMiddleware has to stand in front of it.
+It knows the device by `keyfob.client_certificate`, and whoever comes without one by `keyfob.identity`, so keyfob's
+AccessMiddleware has to stand in front of it.
 """
 
+import gc
 import os
-import secrets
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
-from datetime import UTC, date, datetime
 from http import HTTPStatus
-from pathlib import Path
-from urllib.parse import urlencode
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -22,56 +19,84 @@ from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import Response
 from starlette.routing import Mount, Route
-from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from budget_app.entries import EntryError, clean_device, read_entry
-from budget_app.forms import FormError, read_form
-from budget_app.ledger import Ledger
-from budget_app.origin import CrossOriginError, require_same_origin
-from budget_app.pages import FormPage, render_form, render_notice
-from budget_app.rows import Row
-from budget_app.workbook import ExpenseWorkbook, WorkbookError
-from keyfob import client_certificate
+from budget_app.budget import Budget, open_budget
+from budget_app.entries import clean_device
+from budget_app.routes import entries, files, form, reports
+from budget_app.routes.answers import show_problem
+from budget_app.routes.files import STATIC
+from budget_app.sentences import Sentence
+from budget_app.settings import find_place
+from keyfob import client_certificate, identity
 
 _STRICT_HEADERS = {
     "content-security-policy": (
-        "default-src 'none'; style-src 'self'; form-action 'self'; img-src 'self' data:; "
-        "base-uri 'none'; frame-ancestors 'none'"
+        "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; manifest-src 'self'; "
+        "worker-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     ),
     "x-content-type-options": "nosniff",
     "referrer-policy": "same-origin",
 }
-_STATIC = "/static"
+# What may be kept, and is asked for again each time.
+_KEPT = (f"{STATIC}/", "/service-worker.js", "/manifest.webmanifest")
 
-_NOTICES: dict[int, tuple[str, str]] = {
-    HTTPStatus.NOT_FOUND: ("Nothing here", "The budget has one page, and this is not it."),
-    HTTPStatus.METHOD_NOT_ALLOWED: ("That does not work here", "The budget can be opened, and its form can be sent."),
+_NOTICES: dict[int, tuple[Sentence, Sentence]] = {
+    HTTPStatus.NOT_FOUND: (Sentence("Nothing here"), Sentence("There is no such page, or no such expense any more.")),
+    HTTPStatus.METHOD_NOT_ALLOWED: (
+        Sentence("That does not work here"),
+        Sentence("Pages can be opened, and their forms can be sent."),
+    ),
 }
+_ROUTES = [
+    Route("/", form.show_or_add, methods=["GET", "POST"]),
+    Route("/shell", form.show_shell),
+    Route("/entries", entries.list_entries),
+    Route("/entries/{entry_id}", entries.show_or_change, methods=["GET", "POST"]),
+    Route("/entries/{entry_id}/remove", entries.remove, methods=["POST"]),
+    Route("/entries/{entry_id}/undo", entries.undo, methods=["POST"]),
+    Route("/overview", reports.show_overview),
+    Route("/devices", reports.show_devices),
+    Route("/health", reports.show_health),
+    Route("/health/write-again", reports.write_again, methods=["POST"]),
+    Route("/manifest.webmanifest", files.show_manifest),
+    Route("/service-worker.js", files.show_worker),
+    Mount(STATIC, files.serve_static()),
+]
 
 
-def create_app(workbook_path: Path) -> Starlette:
-    """An app that keeps its expenses in the workbook at `workbook_path`; nothing is touched before it starts.
+def create_app(open_it: Callable[[], Budget]) -> Starlette:
+    """An app for the budget that `open_it` opens when the app starts; nothing is touched before.
 
-    Starting fails with WorkbookError if the workbook is missing and cannot be made, or is there and cannot be used.
+    Starting fails with what `open_it` raises.
     """
-    ledger = Ledger(ExpenseWorkbook(workbook_path))
 
     @asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        await run_in_threadpool(ledger.workbook.prepare)
-        sys.stderr.write(f"  workbook   {ledger.workbook.path}\n")
-        yield
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        # Writing a workbook is work for Python, beside which an answer waits for its turn: five milliseconds each time
+        # as Python comes, one here.
+        sys.setswitchinterval(0.001)
+        app.state.budget = budget = await run_in_threadpool(open_it)
+        sys.stderr.write(f"  workbook   {budget.workbook.place}\n")
+        if (problem := budget.writer.progress.problem) is not None:
+            sys.stderr.write(
+                f"warning: {problem[0]}; expenses wait in the ledger until it is put right\nhint: {problem[1]}\n"
+            )
+        # What is here now stays until the end. The collector would look through all of it again and again, a tenth of a
+        # second each time at some ten thousand entries, in which nobody is answered.
+        gc.collect()
+        gc.freeze()
+        try:
+            yield
+        finally:
+            gc.unfreeze()
+            await run_in_threadpool(budget.close)
 
-    async def show_or_add(request: Request) -> Response:
-        return await (_add if request.method == "POST" else _show)(request, ledger)
-
-    styles = StaticFiles(directory=Path(__file__).parent / "static", check_dir=False)
     app = Starlette(
-        routes=[Route("/", show_or_add, methods=["GET", "POST"]), Mount(_STATIC, styles)],
-        middleware=[Middleware(StrictHeaders)],
+        routes=_ROUTES,
+        middleware=[Middleware(StrictHeaders), Middleware(NamedVisitor)],
         exception_handlers={HTTPException: _answer_http_error, Exception: _answer_failure},
         lifespan=lifespan,
     )
@@ -80,7 +105,7 @@ def create_app(workbook_path: Path) -> Starlette:
 
 
 class StrictHeaders:
-    """Lets a page load nothing but its own style, be framed by nobody and be kept by no cache."""
+    """Lets a page load nothing but the app's own files, be framed by nobody and be kept by no cache."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -89,102 +114,51 @@ class StrictHeaders:
         async def send_strictly(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(raw=message["headers"])
-                # The style may be kept, and is asked for again by its ETag.
-                headers.setdefault(
-                    "cache-control", "no-cache" if scope["path"].startswith(_STATIC + "/") else "no-store"
-                )
+                headers.setdefault("cache-control", "no-cache" if scope["path"].startswith(_KEPT) else "no-store")
                 headers.update(_STRICT_HEADERS)
             await send(message)
 
         await self.app(scope, receive, send_strictly if scope["type"] == "http" else send)
 
 
-async def _show(request: Request, ledger: Ledger) -> Response:
-    page = _blank_page(request)
-    try:
-        rows = await run_in_threadpool(ledger.rows)
-    except WorkbookError as error:
-        return _answer(replace(page, problem=error), HTTPStatus.SERVICE_UNAVAILABLE)
-    return _answer(replace(page, rows=rows, added=_find_row(rows, request.query_params.get("added", ""))))
+class NamedVisitor:
+    """Sets `request.state.device`, the name to write beside an entry, and `request.state.person`, who has logged in.
 
+    The device is called by the name in its certificate. Where a rule lets somebody in without one, the entry is by the
+    person's address, or by the name of the script's service token. Without a door in front, nothing is answered.
+    """
 
-async def _add(request: Request, ledger: Ledger) -> Response:
-    page = _blank_page(request)
-    try:
-        require_same_origin(request.scope["headers"], request.scope["scheme"])
-        typed = await read_form(request)
-    except CrossOriginError:
-        # Not 403: Safari hides such a page where a client certificate was asked for, and shows an error of its own.
-        return _notice(
-            HTTPStatus.BAD_REQUEST, "Not saved", "This form was sent from another site; nothing was written."
-        )
-    except FormError as error:
-        return _notice(error.status, "Not saved", f"{error} Nothing was written.")
-    page = replace(page, typed=typed)
-    try:
-        entry = read_entry(typed, page.today)
-        number = await run_in_threadpool(ledger.add, entry, page.device, typed.get("submission", ""))
-    except EntryError as error:
-        return await _answer_with_rows(replace(page, messages=error.messages), ledger)
-    except WorkbookError as error:
-        return _answer(replace(page, problem=error), HTTPStatus.SERVICE_UNAVAILABLE)
-    return RedirectResponse("/?" + urlencode({"added": number}), HTTPStatus.SEE_OTHER)
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
 
-
-async def _answer_with_rows(page: FormPage, ledger: Ledger) -> Response:
-    """Answer bad input; a workbook that cannot be read is told first, because it has to be mended first."""
-    try:
-        rows = await run_in_threadpool(ledger.rows)
-    except WorkbookError as error:
-        return _answer(replace(page, problem=error), HTTPStatus.SERVICE_UNAVAILABLE)
-    return _answer(replace(page, rows=rows), HTTPStatus.UNPROCESSABLE_ENTITY)
-
-
-def _blank_page(request: Request) -> FormPage:
-    certificate = client_certificate(request)
-    device = clean_device(None if certificate is None else certificate.common_name)
-    return FormPage(device=device, submission=secrets.token_urlsafe(12), today=_today())
-
-
-def _today() -> date:
-    """The day where this machine is."""
-    return datetime.now(UTC).astimezone().date()
-
-
-def _find_row(rows: tuple[Row, ...], number: str) -> Row | None:
-    return next((row for row in reversed(rows) if str(row.number) == number), None)
-
-
-def _answer(page: FormPage, status: HTTPStatus = HTTPStatus.OK) -> Response:
-    return HTMLResponse(render_form(page), status)
-
-
-def _notice(status: int, title: str, sentence: str, headers: Mapping[str, str] | None = None) -> Response:
-    return HTMLResponse(render_notice(title, sentence), status, headers)
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            # It raises RuntimeError where no AccessMiddleware has looked at the request.
+            certificate, who = client_certificate(scope), identity(scope)
+            person = None if who.user is None else clean_device(who.user.email or who.user.display_name)
+            if certificate is not None:
+                device = clean_device(certificate.common_name)
+            else:
+                device = person or clean_device(None if who.service_token is None else who.service_token.display_name)
+            scope.setdefault("state", {}).update(device=device, person=person)
+        await self.app(scope, receive, send)
 
 
 async def _answer_http_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
-    title, sentence = _NOTICES.get(error.status_code, ("That did not work", "Go back to the budget and try again."))
-    return _notice(error.status_code, title, sentence, error.headers)
+    otherwise = Sentence("That did not work"), Sentence("Go back to the budget and try again.")
+    title, sentence = _NOTICES.get(error.status_code, otherwise)
+    return show_problem(request, error.status_code, title, sentence, error.headers)
 
 
 async def _answer_failure(request: Request, error: Exception) -> Response:
-    response = _notice(
-        HTTPStatus.INTERNAL_SERVER_ERROR,
-        "Something went wrong",
-        "The budget app has a fault, which its log describes. Look at the list before you send an expense again.",
-    )
+    title = Sentence("Something went wrong")
+    sentence = Sentence("The budget app has a fault, which its log describes. What was typed can be sent once more.")
+    response = show_problem(request, HTTPStatus.INTERNAL_SERVER_ERROR, title, sentence)
     # Starlette sends this answer from outside all other middleware.
     response.headers.update(_STRICT_HEADERS | {"cache-control": "no-store"})
     return response
 
 
-def _workbook_path(environ: Mapping[str, str]) -> Path:
-    if path := environ.get("BUDGET_WORKBOOK"):
-        return Path(path)
-    return Path(environ.get("KEYFOB_HOME") or ".keyfob") / "budget.xlsx"
-
-
-app = create_app(_workbook_path(os.environ))
+app = create_app(lambda: open_budget(find_place(os.environ)))

@@ -1,6 +1,8 @@
 """The body of a form: bytes from a browser in, the text of each field out, or a refusal with status and sentence."""
 
-from collections.abc import AsyncGenerator, Iterable
+import json
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from typing import Any
 from urllib.parse import parse_qsl
 
 from python_multipart.multipart import parse_options_header
@@ -8,21 +10,34 @@ from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
-FIELDS = frozenset({"amount", "category", "date", "note", "submission"})
-MAX_BODY = 16 * 1024
+from budget_app.sentences import Sentence
+
+FIELDS = frozenset(
+    {"id", "version", "amount", "refund", "category", "day", "date", "note", "then", "back"},
+)
+# A note far too long still comes in, so that the page can say so beside it: 10,000 emoji are 120 kB in a form.
+MAX_BODY = 256 * 1024
 # A browser shows our answer only if it could finish sending, so a body that is a little too long is read to its end.
 _MAX_DRAINED = 1024 * 1024
 _MAX_PARTS = 20
+_EXAMPLE = '{"id": "…", "amount": "4.50", "category": "Coffee"}'
 _DAMAGED = "The form arrived damaged. Open the page again and send it once more."
 _CUT_SHORT = "The form arrived cut short. Open the page again and send it once more."
 
 
-class FormError(Exception):
-    """The body is no form of ours; `status` is the HTTP status to answer with and `str()` the sentence to show."""
+_JSON_WORDS: Mapping[bool | None, str] = {True: "true", False: "", None: ""}
 
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
+
+class FormError(Exception):
+    """The body is no form of ours; `status` is the HTTP status to answer with and `sentence` what to show."""
+
+    def __init__(self, status: int, text: str, **values: object) -> None:
+        super().__init__(text)
         self.status = status
+        self.sentence = Sentence(text, values)
+
+    def __str__(self) -> str:
+        return str(self.sentence)
 
 
 async def read_form(request: Request) -> dict[str, str]:
@@ -37,6 +52,8 @@ async def read_form(request: Request) -> dict[str, str]:
         return _named_once(_parse_urlencoded(await _read_body(request)))
     if media_type == b"multipart/form-data":
         return _named_once(await _parse_multipart(request.headers, await _read_body(request)))
+    if media_type == b"application/json":
+        return _named_once(_parse_json(await _read_body(request)))
     raise FormError(415, "Only the form of this page can be sent here.")
 
 
@@ -52,7 +69,8 @@ async def _read_body(request: Request) -> bytes:
     except ClientDisconnect as error:
         raise FormError(400, _CUT_SHORT) from error
     if length > MAX_BODY:
-        raise FormError(413, f"The form may hold at most {MAX_BODY // 1024} KiB. Shorten the note and send it again.")
+        limit = MAX_BODY // 1024
+        raise FormError(413, "The form may hold at most {limit} KiB. Shorten the note and send it again.", limit=limit)
     return bytes(body)
 
 
@@ -64,6 +82,31 @@ def _parse_urlencoded(body: bytes) -> list[tuple[str, str]]:
         )
     except ValueError as error:
         raise FormError(400, _DAMAGED) from error
+
+
+def _parse_json(body: bytes) -> list[tuple[str, str]]:
+    """One object of texts and numbers, as they were written; `true` is a text, `false` and `null` are empty ones."""
+    try:
+        pairs = json.loads(_decode(body), object_pairs_hook=_Pairs, parse_float=str, parse_int=str, parse_constant=str)
+    except (ValueError, RecursionError) as error:
+        raise FormError(400, _DAMAGED) from error
+    if not isinstance(pairs, _Pairs):
+        raise FormError(400, "Send one JSON object, such as {example}.", example=_EXAMPLE)
+    fields = [(name, _JSON_WORDS.get(value, value) if value in (True, False, None) else value) for name, value in pairs]
+    if not all(isinstance(value, str) for _, value in fields):
+        raise FormError(400, "Send one JSON object, such as {example}.", example=_EXAMPLE)
+    # Half of a surrogate pair is a text to JSON, and nothing that could be written down.
+    if not _is_unicode("".join(value for _, value in fields)):
+        raise FormError(400, _DAMAGED)
+    return fields
+
+
+def _is_unicode(text: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """The members of a JSON object, with names that come twice."""
 
 
 def _decode(body: bytes) -> str:
@@ -109,6 +152,6 @@ def _named_once(fields: Iterable[tuple[str, str]]) -> dict[str, str]:
         if name not in FIELDS:
             raise FormError(400, "The form has a field that this page does not know.")
         if name in named:
-            raise FormError(400, f"The form names “{name}” twice.")
+            raise FormError(400, "The form names “{name}” twice.", name=name)
         named[name] = value
     return named

@@ -1,63 +1,39 @@
-"""A throwaway certificate authority, the real door in front of the app, and a workbook in a folder of its own."""
+"""A throwaway certificate authority, the real door in front of the app, and a budget in a folder of its own."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import anyio
-import httpx
 import pytest
-from python_calamine import CalamineWorkbook
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 from budget_app.app import create_app
+from budget_app.budget import Budget, open_budget
+from budget_app.settings import Place
+from budget_app.workbooks.workbook import Row
+from budgets import Client, Handshake, OpenDoor, ReadRows, settle
 from certificates import Pair, make_authority, make_leaf, make_name
 from keyfob import AccessMiddleware
 
-HOST = "money.example.com"
-OpenDoor = Callable[..., ASGIApp]
-ReadSheet = Callable[[], list[list[Any]]]
+# Amounts and days can be read from it as they are, and it is quick to write.
+SETTINGS = """
+time_zone = "Europe/Lisbon"
+language = "en"
 
+[workbook]
+kind = "csv"
 
-class Handshake:
-    """Tells the app what a TLS server tells: the chain that the client presented, as the ASGI TLS extension."""
+[[categories]]
+name = "Groceries"
+budget = 400
 
-    def __init__(self, app: ASGIApp, chain: list[str]) -> None:
-        self.app = app
-        self.tls: Mapping[str, Any] = {"client_cert_chain": chain, "client_cert_name": None, "client_cert_error": None}
+[[categories]]
+name = "Coffee"
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def receive_as_before() -> Message:
-            # A server without TLS may run the app in tests, and must not be asked whether it wants certificates.
-            return await receive()
-
-        scope = {**scope, "extensions": {**(scope.get("extensions") or {}), "tls": self.tls}}
-        await self.app(scope, receive_as_before, send)
-
-
-class Client:
-    """Sends one request at a time over https to an ASGI app, and follows no redirects. It runs no lifespan."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    def get(self, path: str = "/", **options: Any) -> httpx.Response:
-        return self.request("GET", path, **options)
-
-    def post(self, path: str = "/", **options: Any) -> httpx.Response:
-        return self.request("POST", path, **options)
-
-    def request(self, method: str, path: str, **options: Any) -> httpx.Response:
-        async def send() -> httpx.Response:
-            async with self.connect() as connection:
-                return await connection.request(method, path, **options)
-
-        return anyio.run(send)
-
-    def connect(self) -> httpx.AsyncClient:
-        """A client for tests that send many requests at once. A fault in the app is answered, as a server would."""
-        transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
-        return httpx.AsyncClient(transport=transport, base_url=f"https://{HOST}")
+[[categories]]
+name = "Eating out"
+budget = 100.5
+"""
 
 
 @pytest.fixture(scope="session")
@@ -78,27 +54,41 @@ def open_door(authority: Pair, tmp_path_factory: pytest.TempPathFactory) -> Open
 
 
 @pytest.fixture
-def workbook_path(tmp_path: Path) -> Path:
-    return tmp_path / "budget.xlsx"
+def place(tmp_path: Path) -> Place:
+    """The settings above, in a folder of their own."""
+    place = Place(tmp_path / "budget.toml")
+    place.path.write_text(SETTINGS, encoding="utf-8")
+    return place
 
 
 @pytest.fixture
-def door(open_door: OpenDoor, workbook_path: Path) -> ASGIApp:
-    """The budget app behind its door, for the device “Rhea Group”; its lifespan has not run."""
-    return open_door(create_app(workbook_path))
+def budget(place: Place) -> Iterator[Budget]:
+    """A budget that runs, with nothing in it."""
+    budget = open_budget(place)
+    yield budget
+    budget.close()
 
 
 @pytest.fixture
-def client(door: ASGIApp) -> Client:
-    return Client(door)
+def app(budget: Budget) -> Starlette:
+    """The app as it is once it has started."""
+    app = create_app(lambda: budget)
+    app.state.budget = budget
+    return app
 
 
 @pytest.fixture
-def read_sheet(workbook_path: Path) -> ReadSheet:
-    """Reads the rows of the sheet Expenses, without the headings, with a reader that the app does not use."""
+def client(app: Starlette, open_door: OpenDoor) -> Client:
+    """The device “Rhea Group” at the app behind its door."""
+    return Client(open_door(app))
 
-    def read() -> list[list[Any]]:
-        with CalamineWorkbook.from_path(workbook_path) as book:
-            return [list(row) for row in book.get_sheet_by_name("Expenses").to_python()][1:]
+
+@pytest.fixture
+def read_rows(budget: Budget) -> ReadRows:
+    """The rows of the workbook, once everything is in it."""
+
+    def read() -> tuple[Row, ...]:
+        settle(budget)
+        return budget.workbook.read().rows
 
     return read
