@@ -10,7 +10,7 @@ from servers import ROOT, find_program
 
 ARTEFACTS = ROOT / "artefacts"
 
-_FLAGS = (
+FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
     "--disable-quic",
@@ -26,7 +26,7 @@ def open_browser() -> Iterator[Browser]:
     """Chromium, closed at the end; the test is skipped where it is not installed."""
     path = find_program("chromium", "chromium")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=_FLAGS)
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
         yield browser
         browser.close()
 

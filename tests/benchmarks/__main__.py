@@ -7,10 +7,35 @@ benchmarks as arguments run only those.
 import sys
 from collections.abc import Callable, Mapping
 
+import accept
+import applications
 import check
+import first
+import header
+import inventory
+import issuing
+import lists
+import pages
+import people
 import throughput
 
-BENCHMARKS: Mapping[str, Callable[[], bool]] = {"check": check.measure, "throughput": throughput.measure}
+BENCHMARKS: Mapping[str, Callable[[], bool]] = {
+    "check": check.measure,
+    "header": header.measure,
+    "flood": header.measure_flood,
+    "first": first.measure,
+    "lists": lists.measure,
+    "memory": lists.measure_memory,
+    "reload": lists.measure_reload,
+    "applications": applications.measure,
+    "throughput": throughput.measure,
+    "inventory": inventory.measure,
+    "issuing": issuing.measure,
+    "fleet": issuing.measure_memory,
+    "logins": people.measure,
+    "accept": accept.measure,
+    "pages": pages.measure,
+}
 
 
 def main() -> None:
