@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from certificates import make_authority, make_leaf
-from exchanges import make_request, make_scope
+from certificates import make_authority
 from keyfob import ClientCertificate, Reason, load_gate
 from keyfob.cli.serve import serve_command
-from keyfob.pki import open_home
-from keyfob.policy import SELECTORS, Allow, PolicyDecision
+from keyfob.config.document import SourceTable
+from keyfob.pki.home import open_home
 from keyfob.refusal import WORDS
+from keyfob.sources.encodings import ENCODINGS
+from keyfob.sources.formats import FORMATS, Verdict
 from servers import environment, find_port, find_program, running
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
@@ -43,32 +44,57 @@ def curl(folder: Path, *arguments: str) -> str:
 def test_the_example_of_one_line_runs_as_it_stands(tmp_path: Path) -> None:
     """The block and the command of the README, letter for letter but for the port."""
     open_home(tmp_path / ".keyfob", ["localhost"])
-    (tmp_path / "hello.py").write_text(block("python", "add_middleware"), encoding="utf-8")
+    (tmp_path / "hello.py").write_text(block("python", "async def hello(request)"), encoding="utf-8")
     port = find_port()
     command = shlex.split(block("sh", "uvicorn hello:app").replace("\\\n", " ").replace("8444", str(port)))
     with running([sys.executable, "-m", *command], port, tmp_path, environment()) as server:
-        device = ["--cert", ".keyfob/device.pem", "--key", ".keyfob/device-key.pem"]
-        assert curl(tmp_path, *device, f"{server.url}/") == "Hello, My iPhone!\n"
+        device = ["--cert", ".keyfob/devices/this-computer.pem", "--key", ".keyfob/devices/this-computer-key.pem"]
+        assert curl(tmp_path, *device, f"{server.url}/") == "Hello, this-computer!\n"
         assert "certificate-missing" in curl(tmp_path, f"{server.url}/")
 
 
 def test_the_protected_app_has_five_lines_and_one_of_them_protects() -> None:
     """Imports aside: what the README promises is what it shows."""
-    lines = [line for line in block("python", "add_middleware").splitlines() if line and "import" not in line]
+    lines = [line for line in block("python", "async def hello(request)").splitlines() if line and "import" not in line]
     assert len(lines) <= 5
     assert [line for line in lines if "AccessMiddleware" in line] == [lines[-1]]
 
 
-def test_the_shown_configuration_loads_and_works(tmp_path: Path) -> None:
-    """As it stands, for the hosts it names."""
-    root = make_authority()
-    leaf = make_leaf(root)
-    (tmp_path / "ca.pem").write_text(root.pem)
-    (tmp_path / "access.toml").write_text(block("toml", "[source]"), encoding="utf-8")
-    gate = load_gate(tmp_path / "access.toml")
-    now = leaf.certificate.not_valid_before_utc.timestamp() + 1
-    for host in ("money.example.com", "money.local", "192.0.2.7"):
-        assert isinstance(gate.check(make_request(make_scope([leaf.pem], host=host), now)), Allow)
+def test_the_shown_source_behind_a_proxy_loads(tmp_path: Path) -> None:
+    """In the place of the other one."""
+    (tmp_path / "ca.pem").write_text(make_authority().pem)
+    (tmp_path / "revoked.txt").write_text("")
+    (tmp_path / "phones.txt").write_text("Guest tablet\n")
+    whole = block("toml", "[[groups]]")
+    rules = whole[whole.index("[[root_certificates]]") :]
+    (tmp_path / "access.toml").write_text(block("toml", 'kind = "header"') + rules, encoding="utf-8")
+    assert load_gate(tmp_path / "access.toml").source.hides(b"x-ssl-client-cert")
+
+
+def test_every_format_stands_in_the_table_with_its_verdict() -> None:
+    """And no other does; where a row says proxy_verifies or a header, so does the code."""
+    row = r"^\| [^|]+ \| `([a-z0-9-]+)` \| `([^|`]+)` \| ([^|]+) \| [^|]+ \| [^|]+ \|$"
+    rows = {name: (header, said) for name, header, said in re.findall(row, README, re.MULTILINE)}
+    assert set(rows) == {*FORMATS, "custom"}
+    for name, form in FORMATS.items():
+        header, said = rows[name]
+        assert header.lower() == form.certificate
+        assert ("`proxy_verifies`" in said) is (form.verdict is Verdict.DECLARED), name
+        assert said.startswith("nobody") is (form.verdict is Verdict.OURS), name
+        for header, good in form.proofs.items():
+            assert f"`{header}: {good}`".lower() in said.lower(), name
+
+
+def test_every_key_of_a_source_is_explained() -> None:
+    """And every encoding that one of them can name."""
+    for key in {*SourceTable.model_fields, *ENCODINGS} - {"kind", "format"}:
+        assert f"`{key}`" in README, key
+
+
+@pytest.mark.parametrize("path", sorted(set(re.findall(r"\]\(([^)#:]+)\)", README))))
+def test_every_page_that_is_linked_is_there(path: str) -> None:
+    """Inside this checkout."""
+    assert (Path(__file__).parent.parent / path).is_file()
 
 
 def test_every_reason_stands_in_the_table_with_its_status() -> None:
@@ -76,12 +102,6 @@ def test_every_reason_stands_in_the_table_with_its_status() -> None:
     rows = dict(re.findall(r"^\| `([a-z-]+)` \| (\d{3}) \|", README, re.MULTILINE))
     assert rows == {str(reason): str(words.status) for reason, words in WORDS.items()}
     assert set(rows) == set(Reason)
-
-
-def test_every_selector_and_decision_stands_in_its_table() -> None:
-    """A new row of code is a new line here."""
-    assert set(re.findall(r"^\| `\{ (\w+) = ", README, re.MULTILINE)) == set(SELECTORS)
-    assert {each for each in PolicyDecision if f"\n| `{each}`" in README} == set(PolicyDecision)
 
 
 def test_every_public_property_of_a_certificate_is_named() -> None:
