@@ -2,6 +2,7 @@
 # make test     every test that this machine can run
 # make check    formatting, lint and types
 # make bench    what the check costs, as ratios
+# make torture  kill -9, power failures and a failing Google, and whether an expense was lost
 PYTHON ?= python3
 VENV ?= .venv
 HOST ?= 127.0.0.1
@@ -10,12 +11,13 @@ KEYFOB_HOME ?= .keyfob
 TESTS ?= tests
 export HOST PORT KEYFOB_HOME
 BENCHMARKS ?=
+TORTURE ?=
 
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet install
 INSTALL_PROJECT = $(PIP) --no-deps --no-build-isolation --editable .
 
-.PHONY: run test check bench clean
+.PHONY: run test check bench torture provider clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/run.stamp
@@ -31,6 +33,13 @@ check: $(VENV)/test.stamp
 
 bench: $(VENV)/test.stamp
 	PYTHONPATH=tests $(BIN)/python tests/benchmarks $(BENCHMARKS)
+
+torture: $(VENV)/test.stamp
+	PYTHONPATH=tests:middleware:. $(BIN)/python tests/torture $(TORTURE)
+
+# The certified provider of OpenID Connect that some tests log in with; it needs node and npm.
+provider:
+	npm ci --prefix tests/providers/node --ignore-scripts --no-audit --no-fund --loglevel=error
 
 clean:
 	rm -rf $(VENV)

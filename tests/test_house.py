@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 import keyfob
-from keyfob.errors import CertificateError, Reason
+from keyfob.errors import CertificateError, HeaderError, LoginError, Reason
+from keyfob.login import desk, steps
 from keyfob.refusal import WORDS
 from servers import environment
 
@@ -19,38 +20,157 @@ SOURCE = ROOT / "middleware" / "keyfob"
 # The picture of the plan: each room may import from itself and from the rooms named behind it, and from nothing else.
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
+    "addresses": set(),
+    "tables": set(),
     "certificate": {"errors"},
-    "request": {"errors"},
-    "sources": {"errors", "certificate", "request"},
-    "trust": {"errors", "certificate", "request"},
-    "policy": {"errors", "certificate", "request"},
-    "gate": {"errors", "certificate", "request", "sources", "trust", "policy"},
-    "config": {"errors", "certificate", "request", "sources", "trust", "policy", "gate"},
-    "audit": {"errors", "certificate", "request", "policy"},
-    "refusal": {"errors", "policy"},
-    "asgi": {"errors", "certificate", "request", "sources", "policy", "gate", "config", "audit", "refusal"},
-    "pki": {"errors", "certificate"},
-    "server": {"errors", "certificate", "request", "trust", "config", "audit", "asgi"},
-    "cli": {"errors", "pki", "server", ""},
-    "": {"errors", "certificate", "config", "gate", "asgi"},
+    "inventory": {"errors", "certificate"},
+    "request": {"errors", "addresses"},
+    "sources": {"errors", "addresses", "certificate", "request"},
+    "trust": {"errors", "tables", "certificate", "request"},
+    "policy": {"errors", "addresses", "certificate", "request"},
+    "audit": {"errors", "addresses", "certificate", "request", "policy"},
+    "answer": set(),
+    "refusal": {"errors", "policy", "answer"},
+    "login": {"errors", "request", "policy", "answer"},
+    "introduction": {"errors", "certificate", "request", "policy"},
+    "callbacks": {"audit"},
+    "gate": {"errors", "addresses", "request", "sources", "trust", "policy", "audit", "login"},
+    "explanation": {"errors", "addresses", "certificate", "request", "sources", "trust", "policy", "gate"},
+    "config": {
+        "errors",
+        "addresses",
+        "tables",
+        "certificate",
+        "request",
+        "sources",
+        "trust",
+        "policy",
+        "audit",
+        "gate",
+        "inventory",
+        "login",
+    },
+    "live": {"errors", "trust", "gate", "config", "login"},
+    "door": {
+        "errors",
+        "addresses",
+        "answer",
+        "request",
+        "policy",
+        "audit",
+        "refusal",
+        "callbacks",
+        "gate",
+        "config",
+        "live",
+        "login",
+    },
+    "attendance": {"policy"},
+    "asgi": {
+        "errors",
+        "request",
+        "sources",
+        "policy",
+        "answer",
+        "introduction",
+        "callbacks",
+        "gate",
+        "door",
+        "attendance",
+    },
+    "carriers": {"errors", "certificate"},
+    "wsgi": {"request", "policy", "answer", "introduction", "callbacks", "gate", "door", "carriers"},
+    "routing": {
+        "errors",
+        "certificate",
+        "request",
+        "policy",
+        "answer",
+        "refusal",
+        "introduction",
+        "gate",
+        "config",
+        "door",
+    },
+    "pki": {"errors", "certificate", "inventory"},
+    "enrolment": {"errors", "certificate", "inventory", "pki", "introduction", ""},
+    "server": {
+        "errors",
+        "carriers",
+        "certificate",
+        "request",
+        "sources",
+        "trust",
+        "asgi",
+        "inventory",
+        "pki",
+        "enrolment",
+    },
+    "cli": {
+        "errors",
+        "addresses",
+        "policy",
+        "config",
+        "explanation",
+        "inventory",
+        "pki",
+        "enrolment",
+        "server",
+        "",
+    },
+    "": {
+        "errors",
+        "certificate",
+        "audit",
+        "gate",
+        "config",
+        "live",
+        "explanation",
+        "introduction",
+        "routing",
+        "asgi",
+    },
 }
 
 # Rooms that know nothing of frameworks, sockets or event loops.
-CORE = {"errors", "certificate", "request", "sources", "trust", "policy", "gate", "config", "audit", "refusal"}
+CORE = {
+    "errors",
+    "addresses",
+    "certificate",
+    "request",
+    "sources",
+    "trust",
+    "policy",
+    "gate",
+    "config",
+    "audit",
+    "answer",
+    "refusal",
+    "tables",
+    "explanation",
+}
 NOT_IN_CORE = {"starlette", "uvicorn", "asyncio", "anyio", "socket", "ssl", "click", "psutil"}
 
 PUBLIC = [
     "AccessMiddleware",
+    "AuditRecord",
     "CertificateError",
+    "CertificateRoute",
     "ClientCertificate",
     "ConfigError",
     "Device",
     "Gate",
+    "Health",
     "KeyfobError",
     "MiddlewareMissing",
     "Reason",
+    "Trace",
     "client_certificate",
+    "explain",
+    "health",
+    "identity",
     "load_gate",
+    "requires",
     "tls_client_auth",
 ]
 
@@ -102,8 +222,8 @@ def test_the_plan_itself_has_no_cycle() -> None:
         settled |= ready
 
 
-def test_the_budget_app_knows_keyfob_by_one_name() -> None:
-    """The sample app shows that an app needs nothing but `client_certificate`."""
+def test_the_budget_app_knows_keyfob_by_two_names() -> None:
+    """The sample app shows that an app needs nothing but `client_certificate` and `identity`."""
     used = {
         (node.module, alias.name)
         for path in (ROOT / "budget_app").rglob("*.py")
@@ -111,7 +231,7 @@ def test_the_budget_app_knows_keyfob_by_one_name() -> None:
         if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "keyfob"
         for alias in node.names
     }
-    assert used == {("keyfob", "client_certificate")}
+    assert used == {("keyfob", "client_certificate"), ("keyfob", "identity")}
 
 
 def test_exported_names_are_exactly_these() -> None:
@@ -134,10 +254,38 @@ def test_every_reason_has_words_for_the_client() -> None:
 
 
 def test_every_certificate_error_has_its_own_reason() -> None:
-    """The tree of errors and the certificate reasons are the same list."""
-    kinds = CertificateError.__subclasses__()
-    assert {kind.reason for kind in kinds} == {reason for reason in Reason if reason.startswith("certificate-")}
+    """The tree of errors and the reasons of this kind are the same list."""
+    kinds = [
+        kind for kind in (*CertificateError.__subclasses__(), *HeaderError.__subclasses__()) if kind != HeaderError
+    ]
+    about = ("certificate-", "peer-", "header-")
+    assert {kind.reason for kind in kinds} == {reason for reason in Reason if reason.startswith(about)}
     assert len({kind.reason for kind in kinds}) == len(kinds)
+
+
+def test_every_login_error_has_a_reason_of_logins() -> None:
+    """Those of this kind are the same list, but for the one that is no error: nobody has logged in yet."""
+    reasons = [kind.reason for kind in LoginError.__subclasses__()]
+    about = ("login-", "session-", "token-")
+    assert {*reasons, Reason.LOGIN_REQUIRED} == {reason for reason in Reason if reason.startswith(about)}
+    assert len(set(reasons)) == len(reasons)
+
+
+def test_every_address_of_the_logins_own_is_served() -> None:
+    """What the desk takes for its own, the steps have an answer to; and each is told what methods it has."""
+    assert set(steps._STATIONS) == {"", *desk._ALONE, *desk._OF_PROVIDERS}
+    for station, (methods, _) in steps._STATIONS.items():
+        assert bool(methods) is bool(station)
+        assert "GET" in methods or not station
+
+
+def test_only_what_carries_a_login_reads_or_writes() -> None:
+    """The steps are the same on every server, and under a test."""
+    carries = {"authorities.py", "carrying.py", "posting.py"}
+    world = {"httpx", "smtplib", "socket", "ssl", "asyncio", "anyio", "concurrent", "sqlalchemy", "subprocess"}
+    for path in (SOURCE / "login").rglob("*.py"):
+        reached = world & {name.partition(".")[0] for name in imports_of(path)}
+        assert bool(reached) is (path.name in carries), f"{path} uses {reached}"
 
 
 def test_the_error_tree_is_drawn_as_it_is() -> None:
@@ -151,8 +299,10 @@ def test_the_error_tree_is_drawn_as_it_is() -> None:
 
 
 def test_the_middleware_alone_needs_no_server_and_no_command() -> None:
-    """Without the extras, `import keyfob` works: it asks for cryptography, pydantic and starlette only."""
+    """Without the extras, all that `keyfob` offers works: it asks for cryptography, pydantic and starlette only."""
     extras = {"uvicorn", "httptools", "websockets", "click", "psutil", "openpyxl", "jinja2"}
-    script = f"import sys, keyfob; print(*sorted({extras!r} & set(sys.modules)))"
+    extras |= {"sqlalchemy", "psycopg", "segno", "joserfc", "authlib", "httpx"}
+    # Each is imported when it is first asked for.
+    script = f"import sys; from keyfob import *; from keyfob import wsgi; print(*sorted({extras!r} & set(sys.modules)))"
     said = subprocess.run([sys.executable, "-c", script], env=environment(), capture_output=True, text=True, check=True)
     assert said.stdout.strip() == ""
