@@ -5,11 +5,12 @@ import shlex
 import ssl
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -158,11 +159,18 @@ class Line:
 
     def ask(self, path: str = "/") -> tuple[int, str]:
         """Status and body; the connection has to be the same one as ever."""
-        self._connection.request("GET", path)
+        response, body = self.request(path)
+        return response.status, body
+
+    def request(
+        self, path: str, headers: Mapping[str, str] = MappingProxyType({})
+    ) -> tuple[http.client.HTTPResponse, str]:
+        """What was answered, and its body."""
+        self._connection.request("GET", path, headers=dict(headers))
         response = self._connection.getresponse()
         body = response.read().decode()
         assert self._connection.sock is self._socket, "the server has ended the connection"
-        return response.status, body
+        return response, body
 
     def answers(self, status: int, path: str = "/") -> bool:
         return self.ask(path)[0] == status

@@ -1,6 +1,7 @@
 """From access.toml, or the same model as JSON, to a Gate. Every problem is reported at once."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakValueDictionary
@@ -99,11 +100,18 @@ def _assemble(document: Document, folder: Path, files: Files, problems: list[Pro
         names,
         records,
         trusted.books,
-        trusted.find_troubles,
+        partial(_find_troubles, trusted, desk),
         trusted.withdrawals,
         desk,
     )
     return Assembly(gate, document, tuple(applications), trusted)
+
+
+def _find_troubles(trusted: Trusted, desk: "Desk | None", at: float) -> list[str]:
+    """Why people or devices are refused, or not yet, at `at`, although every file is as it should be."""
+    said = "" if desk is None else desk.book.find_trouble()
+    # Logins are mostly kept in the same inventory as devices, and whoever is asked says it once.
+    return list(dict.fromkeys([*trusted.find_troubles(at), *([said] if said else [])]))
 
 
 def _find_audit_problems(records: Records, files: Files) -> Iterator[Problem]:

@@ -1,5 +1,6 @@
 """config.logins: what a configuration says about logins is obeyed, or refused with its place and its cure."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -225,3 +226,22 @@ def test_without_logins_none_of_their_libraries_is_needed(folder: Path) -> None:
     """A phone with a certificate needs no provider."""
     policy = {"name": "p", "decision": "non_identity", "include": [{"certificate": {}}]}
     assert load(folder, login=None, application={"policies": [policy]}).desk is None
+
+
+def test_health_tells_of_an_inventory_that_cannot_be_read(folder: Path) -> None:
+    """Sessions and tokens that were withdrawn since are not seen, and in a while nobody is let in by them."""
+    gate = load(folder, provide())
+    assert gate.desk is not None
+    assert gate.find_troubles(time.time()) == []
+    gate.desk.book.trouble = "the disk is gone"
+    assert gate.find_troubles(time.time()) == ["the disk is gone"]
+
+
+def test_what_two_books_of_one_inventory_say_is_told_once(folder: Path) -> None:
+    """Mostly devices and logins are kept in the same one."""
+    root = {"name": "r", "certificate": "ca.pem", "associated_hostnames": ["money.example.com"]}
+    gate = load(folder, provide(), root_certificates=[root | {"inventory": "inventory.db"}])
+    assert gate.desk is not None
+    [book] = gate.withdrawals.values()
+    gate.desk.book.trouble = book.trouble = "the disk is gone"
+    assert gate.find_troubles(time.time()) == ["the disk is gone"]
