@@ -1,5 +1,8 @@
 """config.logins: what a configuration says about logins is obeyed, or refused with its place and its cure."""
 
+import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ from keyfob.config.document import PROVIDER_TYPES
 from keyfob.config.logins import KINDS
 from keyfob.gate import Gate
 from keyfob.inventory import open_inventory
+from servers import environment
 
 ROOT = make_authority()
 TENANT = "f4a0ba8a-6a53-4b7f-9d4a-3b1f2f0d7c11"
@@ -40,10 +44,8 @@ def provide(kind: str = "oidc", **more: Any) -> dict[str, Any]:
     return {"name": "Work", "type": kind, **SAMPLES[kind], **more}
 
 
-def load(folder: Path, *providers: dict[str, Any], application: dict[str, Any] | None = None, **more: Any) -> Gate:
-    """The gate of a configuration with these providers, and one policy that asks who somebody is."""
-    import json
-
+def write(folder: Path, *providers: dict[str, Any], application: dict[str, Any] | None = None, **more: Any) -> Path:
+    """A configuration with these providers, and one policy that asks who somebody is. None leaves a table out."""
     document = {
         "source": {"kind": "tls"},
         "root_certificates": [{"name": "r", "certificate": "ca.pem", "associated_hostnames": ["money.example.com"]}],
@@ -61,7 +63,12 @@ def load(folder: Path, *providers: dict[str, Any], application: dict[str, Any] |
     }
     path = folder / "access.json"
     path.write_text(json.dumps({name: value for name, value in document.items() if value is not None}))
-    return load_gate(path)
+    return path
+
+
+def load(folder: Path, *providers: dict[str, Any], **more: Any) -> Gate:
+    """The gate of such a configuration."""
+    return load_gate(write(folder, *providers, **more))
 
 
 def refuse(folder: Path, *providers: dict[str, Any], **more: Any) -> list[tuple[str, str, str]]:
@@ -245,3 +252,31 @@ def test_what_two_books_of_one_inventory_say_is_told_once(folder: Path) -> None:
     [book] = gate.withdrawals.values()
     gate.desk.book.trouble = book.trouble = "the disk is gone"
     assert gate.find_troubles(time.time()) == ["the disk is gone"]
+
+
+# --- What logins need -------------------------------------------------------------------------------------------------
+
+
+def run_without(packages: set[str], config: Path) -> subprocess.CompletedProcess[str]:
+    """Makes a middleware where these packages are not installed. In a process of its own: they are imported here."""
+    missing = f"sys.modules |= dict.fromkeys({sorted(packages)!r})"
+    script = f"import sys; {missing}; import keyfob; keyfob.AccessMiddleware(None, config={str(config)!r})"
+    return subprocess.run(
+        [sys.executable, "-c", script], env=environment(), capture_output=True, text=True, check=False
+    )
+
+
+def test_who_has_no_logins_needs_none_of_their_packages(folder: Path) -> None:
+    """Nor the database."""
+    devices = {"policies": [{"name": "p", "decision": "non_identity", "include": [{"certificate": {}}]}]}
+    said = run_without({"joserfc", "httpx", "authlib", "sqlalchemy"}, write(folder, application=devices, login=None))
+    assert (said.returncode, said.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("package", ["joserfc", "httpx", "authlib", "sqlalchemy"])
+def test_what_a_login_needs_is_named(folder: Path, package: str) -> None:
+    """At the start, with the command that installs it, and not when the first person comes."""
+    said = run_without({package}, write(folder, provide()))
+    assert said.returncode != 0
+    assert f"logins need the package {package}" in said.stderr
+    assert "pip install 'keyfob[sso]'" in said.stderr
