@@ -1,16 +1,21 @@
 """What in a sound configuration is probably not meant: rules that never hold, and trust that is about to end."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
 
 from keyfob.config.building import Assembly
-from keyfob.config.contradictions import Logic
+from keyfob.config.contradictions import Logic, Written
 from keyfob.config.document import DecisionWord, Document, PolicyTable, RulesTable
+from keyfob.config.logins import list_policies
+from keyfob.config.naming import find_provider_id
 from keyfob.config.trusting import Trustee
 from keyfob.errors import Problem
+from keyfob.gate import Gate
+from keyfob.policy import Names
 from keyfob.policy.domains import Domain, Domains, covers
 from keyfob.policy.paths import AmbiguousPath
 from keyfob.trust.crl import RevocationList
@@ -33,6 +38,9 @@ def find_warnings(assembly: Assembly, at: datetime, is_imported: Callable[[str],
     yield from _warn_of_groups(document, logic)
     for index in range(len(document.applications)):
         yield from _warn_of_policies(index, document, logic)
+        yield from _warn_of_strangers(index, document, assembly.gate.names)
+    yield from _warn_of_tokens(document, assembly.gate)
+    yield from _warn_of_untold_methods(document)
     yield from _warn_of_neighbours(document)
     yield from (each for each in _warn_of_unused(document) if not is_imported(each.place))
     yield from _warn_of_records(assembly.gate.records.file)
@@ -143,6 +151,74 @@ def _warn_of_records(file: Path | None) -> Iterator[Problem]:
     if file is not None and not file.parent.is_dir():
         message = f"there is no folder {file.parent}, so no record can be written into it"
         yield Problem("audit.file", message, "make it, so that the app may write there")
+
+
+# --- Logins -----------------------------------------------------------------------------------------------------------
+
+# Where whoever likes gets an account, or has one: a mailbox is enough for a code.
+_PUBLIC = frozenset({"facebook", "github", "google", "onetimepin"})
+# They do not tell how somebody has logged in.
+_MUTE = frozenset({"facebook", "github"})
+
+
+def _warn_of_strangers(index: int, document: Document, names: Names) -> Iterator[Problem]:
+    """Policies for which an account is enough, where everybody can have one."""
+    allowed = {names.providers[name] for name in document.applications[index].allowed_idps}
+    public = {
+        find_provider_id(table): table.name
+        for table in document.identity_providers
+        if table.type in _PUBLIC and not table.apps_domain
+    }
+    for number, policy in _find_policies(document, index):
+        if policy.decision is not DecisionWord.ALLOW:
+            continue
+        let_in = [
+            name
+            for provider, name in public.items()
+            if (not allowed or provider in allowed)
+            and any(_is_held_by_all(rule, provider, names) for rule in policy.include)
+            and all(_is_held_by_all(rule, provider, names) for rule in policy.require)
+            and not any(_is_held_by_all(rule, provider, names) for rule in policy.exclude)
+        ]
+        if let_in:
+            message = f"{policy.name!r} lets in whoever has an account with {' or '.join(map(repr, let_in))}"
+            hint = "name people by email, email_domain or a group, or require a certificate"
+            yield Problem(f"applications[{index}].policies[{number}]", message, hint)
+
+
+def _is_held_by_all(rule: Written, provider: str, names: Names) -> bool:
+    """Whether a rule holds for whoever has logged in with a provider."""
+    [(name, argument)] = rule.items()
+    return name == "everyone" or (name == "login_method" and names.providers.get(argument["id"]) == provider)
+
+
+def _warn_of_tokens(document: Document, gate: Gate) -> Iterator[Problem]:
+    if gate.desk is None:
+        return
+    known = {word for each in gate.desk.book.tokens.values() if not each.revoked for word in (each.token_id, each.name)}
+    for place, rule in _find_rules(document, "service_token"):
+        wanted = rule["token_id"]
+        if wanted not in known:
+            hint = "keyfob token list shows them all, and keyfob token create makes one"
+            yield Problem(place, f"there is no service token {wanted!r}, or it is revoked", hint)
+
+
+def _warn_of_untold_methods(document: Document) -> Iterator[Problem]:
+    types = {table.type for table in document.identity_providers}
+    if not types or types - _MUTE:
+        return
+    for place, _ in _find_rules(document, "auth_method"):
+        message = "no provider here tells how somebody has logged in, so this never holds"
+        yield Problem(place, message, "leave it out, or define a provider that does, such as one of the type oidc")
+
+
+def _find_rules(document: Document, selector: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Everywhere that a selector stands: the place, and what is written there."""
+    groups = ((f"groups[{index}]", group) for index, group in enumerate(document.groups))
+    for place, table in (*groups, *list_policies(document)):
+        for key, index, rule in table.places():
+            if selector in rule:
+                yield f"{place}.{key}[{index}]", rule[selector]
 
 
 # --- Hosts and paths --------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -18,6 +18,7 @@ from keyfob.config.building import Assembly, assemble_document
 from keyfob.config.files import Files
 from keyfob.config.reading import Raw
 from keyfob.errors import Problem
+from keyfob.inventory import open_inventory
 from keyfob.policy import Identity, PolicyDecision
 from keyfob.request import Request
 from revocations import make_list
@@ -301,6 +302,89 @@ def test_no_warning_of_a_policy_is_wrong(folder: Path, written: Sequence[dict[st
             assert one.name not in {app.decide(request, identity).policy for request, identity in asked}
         elif "does not keep out" in said:
             assert one.decision is PolicyDecision.DENY
+
+
+# --- Logins -----------------------------------------------------------------------------------------------------------
+
+CLIENT = {"client_id": "c", "client_secret_file": "secret"}
+GOOGLE = {"name": "Google", "type": "google", **CLIENT}
+OURS = {"name": "Our Google", "type": "google", "apps_domain": "example.com", **CLIENT}
+GITHUB = {"name": "GitHub", "type": "github", **CLIENT}
+MAIL = {"name": "Mail", "type": "onetimepin", "smtp_host": "localhost", "sender": "k@example.com"}
+WORK = {"name": "Work", "type": "okta", "okta_account": "https://dev-1.okta.com", **CLIENT}
+
+
+@pytest.fixture
+def login(folder: Path) -> Iterator[dict[str, Any]]:
+    """The table of logins, with an inventory."""
+    (folder / "secret").write_text("s3cr3t")
+    open_inventory(folder / "inventory.db", create=True).close()
+    yield {"inventory": "inventory.db"}
+    for each in folder.glob("inventory.db*"):
+        each.unlink()
+
+
+def through(name: str) -> dict[str, Any]:
+    return {"login_method": {"id": name}}
+
+
+WITH_AN_ACCOUNT: dict[str, tuple[dict[str, Any], str]] = {
+    "everyone": ({"include": [EVERYONE]}, "'Google' or 'GitHub' or 'Mail'"),
+    "one public provider": ({"include": [through("GitHub")]}, "'GitHub'"),
+    "two of them": ({"include": [through("github"), through("Google")]}, "'Google' or 'GitHub'"),
+    "required": ({"include": [EVERYONE], "require": [through("Google")]}, "'Google'"),
+    "but for one": ({"include": [EVERYONE], "exclude": [through("Google"), through("Mail")]}, "'GitHub'"),
+    "our own provider": ({"include": [through("Work"), through("Our Google")]}, ""),
+    "our own is required": ({"include": [EVERYONE], "require": [through("Work")]}, ""),
+    "a device is required": ({"include": [EVERYONE], "require": [ANY]}, ""),
+    "somebody": ({"include": [{"email": {"email": "alice@example.com"}}]}, ""),
+    "nobody logs in": ({"decision": "bypass", "include": [EVERYONE]}, ""),
+}
+
+
+@pytest.mark.parametrize(("sides", "said"), WITH_AN_ACCOUNT.values(), ids=WITH_AN_ACCOUNT)
+def test_who_lets_in_everybody_with_an_account_is_told(
+    folder: Path, login: dict[str, Any], sides: dict[str, Any], said: str
+) -> None:
+    """Anybody can have one with most providers, and a login looks like a lock."""
+    providers = [GOOGLE, OURS, GITHUB, MAIL, WORK]
+    found = warn_of(folder, policy("P", **{"decision": "allow", **sides}), login=login, identity_providers=providers)
+    assert found == ([("policies[0]", f"'P' lets in whoever has an account with {said}")] if said else [])
+
+
+def test_only_the_providers_of_an_application_count(folder: Path, login: dict[str, Any]) -> None:
+    """The others lead nowhere."""
+    mine = application(policy("P", "allow", include=[EVERYONE]), allowed_idps=["Work"])
+    assert warn(folder, mine, login=login, identity_providers=[GOOGLE, WORK]) == []
+
+
+def test_a_token_that_is_not_there_is_told(folder: Path, login: dict[str, Any]) -> None:
+    """A token is made by a command, so a misspelt one is no mistake of the file alone."""
+    with open_inventory(folder / "inventory.db") as inventory:
+        for name in ("kept", "gone"):
+            inventory.logins.create_token(name, 0, 30_000)
+        inventory.logins.revoke_token("gone", 0)
+        by_id = {each.name: each.token_id for each in inventory.logins.list_tokens()}["kept"]
+    rules = [{"service_token": {"token_id": each}} for each in ("kept", by_id, "gone", "kpet")]
+    found = warn_of(folder, policy("P", include=rules), login=login)
+    assert found == [
+        (f"policies[0].include[{index}]", f"there is no service token {name!r}, or it is revoked")
+        for index, name in ((2, "gone"), (3, "kpet"))
+    ]
+
+
+@pytest.mark.parametrize(("providers", "is_told"), [([GITHUB], True), ([GITHUB, MAIL], False), ([WORK], False)])
+def test_a_method_that_no_provider_tells_is_told(
+    folder: Path, login: dict[str, Any], providers: list[Any], is_told: bool
+) -> None:
+    """A code by mail is a method, too."""
+    rules = {
+        "include": [{"email_domain": {"domain": "example.com"}}],
+        "require": [{"auth_method": {"auth_method": "mfa"}}],
+    }
+    found = warn_of(folder, policy("P", "allow", **rules), login=login, identity_providers=providers)
+    said = "no provider here tells how somebody has logged in, so this never holds"
+    assert found == ([("policies[0].require[0]", said)] if is_told else [])
 
 
 # --- What nothing uses ------------------------------------------------------------------------------------------------
