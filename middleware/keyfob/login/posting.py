@@ -25,8 +25,8 @@ from keyfob.login.exchanges import MailServer, Post
 # Seconds until a mail server is ready to take a mail, all of them; and until it has taken it.
 PATIENCE = 5.0
 DELIVERY = 30.0
-# Mails on their way at the same time.
-MOST_MAILS = 16
+# Connections that get ready at the same time, and mails that are then on their way.
+MOST_MAILS, MOST_DELIVERIES = 16, 100
 # Octets of all that a mail server says.
 LARGEST = 65_536
 
@@ -65,7 +65,7 @@ def post(ask: Post) -> None:
         raise LoginUnavailable(error.message, error.hint) from error
     errand = _Errand(ask)
     if not _PLACES.acquire(blocking=False):
-        raise LoginUnavailable(f"{MOST_MAILS} mails are on their way to {ask.server.host} already")
+        raise LoginUnavailable(f"{MOST_MAILS} connections to {ask.server.host} are being made already")
     threading.Thread(target=errand.run, name="keyfob-mail", daemon=True).start()
     try:
         errand.is_ready.result(PATIENCE)
@@ -76,13 +76,14 @@ def post(ask: Post) -> None:
         ) from None
 
 
-_PLACES = threading.BoundedSemaphore(MOST_MAILS)
+# Apart: whoever has a mail sent holds his place for longer, which would tell that there is one.
+_PLACES, _DELIVERIES = threading.BoundedSemaphore(MOST_MAILS), threading.BoundedSemaphore(MOST_DELIVERIES)
 
 
 def _begin_in_child() -> None:
     """No thread outlives a fork, and none of them gives its place back."""
-    global _PLACES  # noqa: PLW0603 - there is one for the process
-    _PLACES = threading.BoundedSemaphore(MOST_MAILS)
+    global _PLACES, _DELIVERIES
+    _PLACES, _DELIVERIES = threading.BoundedSemaphore(MOST_MAILS), threading.BoundedSemaphore(MOST_DELIVERIES)
 
 
 if hasattr(os, "register_at_fork"):
@@ -95,18 +96,21 @@ class _Errand:
     def __init__(self, ask: Post) -> None:
         self.is_ready: Future[None] = Future()
         self._ask = ask
-        self._places = _PLACES
+        self._places, self._deliveries = _PLACES, _DELIVERIES
         self._socket: socket.socket | None = None
         self._is_over = False
         self._connection = smtplib.SMTP(local_hostname="[127.0.0.1]", timeout=PATIENCE)
 
     def run(self) -> None:
         try:
-            self._open()
+            try:
+                self._open()
+            finally:
+                self._places.release()
             # Set here and not before, so that nobody who waits sees more than this moment.
             self.is_ready.set_result(None)
             if self._ask.message is not None:
-                self._deliver(self._ask.message)
+                self._take_turn(self._ask.message)
             with suppress(OSError, smtplib.SMTPException):
                 self._connection.quit()
         except LoginUnavailable as error:
@@ -115,7 +119,6 @@ class _Errand:
             self._connection.close()
             if self._socket is not None:
                 self._socket.close()
-            self._places.release()
 
     def hang_up(self) -> None:
         """Ends it, in whatever the thread waits for."""
@@ -177,6 +180,16 @@ class _Errand:
         self._connection.sock, self._connection.file = wire, _Reader(wire.makefile("rb"))
 
     # --- And behind the answer ----------------------------------------------------------------------------------------
+
+    def _take_turn(self, message: EmailMessage) -> None:
+        if not self._deliveries.acquire(blocking=False):
+            where, recipient = self._ask.server.host, self._ask.recipient
+            _LOGGER.warning("%d mails are on their way to %s, and %r gets none", MOST_DELIVERIES, where, recipient)
+            return
+        try:
+            self._deliver(message)
+        finally:
+            self._deliveries.release()
 
     def _deliver(self, message: EmailMessage) -> None:
         connection, recipient = self._connection, self._ask.recipient

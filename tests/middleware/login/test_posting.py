@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from email.message import EmailMessage
 from pathlib import Path
@@ -329,17 +330,35 @@ def test_a_server_that_never_takes_a_mail_is_left(
     assert "did not take a code" in caplog.text
 
 
-def test_mails_on_their_way_have_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that is slow to take mails does not pile up threads, and nobody can tell whether there was a mail."""
-    monkeypatch.setattr(posting, "_PLACES", threading.BoundedSemaphore(2))
-    with mailbox() as box:
+def test_connections_that_get_ready_have_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that is slow to greet does not pile up threads."""
+    monkeypatch.setattr(posting, "_PLACES", threading.BoundedSemaphore(1))
+    with mailbox() as box, ThreadPoolExecutor(1) as other:
+        box.waits["MAIL"] = 60.0
+        waiting = other.submit(hand_in, here(box), make_message())
+        wait_until(lambda: "MAIL" in box.said)
+        refuse(here(box), "are being made already")
+        box.ended.set()
+        waiting.result(30)
+        box.wait(1)
+
+
+def test_mails_on_their_way_have_a_number_of_their_own(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Those that are too many are left out, and whoever waits is told nothing of it: nobody learns who is sent one."""
+    monkeypatch.setattr(posting, "_PLACES", threading.BoundedSemaphore(1))
+    monkeypatch.setattr(posting, "_DELIVERIES", threading.BoundedSemaphore(2))
+    with mailbox() as box, caplog.at_level(logging.WARNING, "keyfob.login"):
         box.waits["DATA"] = 60.0
-        for _ in range(2):
+        for _ in range(4):
             hand_in(here(box), make_message())
-        refuse(here(box), "on their way")
+        wait_until(lambda: box.said.count("QUIT") == 2)
+        assert caplog.text.count("gets none") == 2
+        hand_in(here(box), None)
         box.ended.set()
         box.wait(2)
-        wait_until(lambda: box.said.count("QUIT") == 2)
+        wait_until(lambda: box.said.count("QUIT") == 5)
         box.waits.clear()
         hand_in(here(box), make_message())
         box.wait(3)
@@ -350,8 +369,10 @@ def test_a_fork_takes_no_places_along(tmp_path: Path) -> None:
     script = (
         "import os; from keyfob.login import posting\n"
         "while posting._PLACES.acquire(blocking=False): pass\n"
+        "while posting._DELIVERIES.acquire(blocking=False): pass\n"
         "child = os.fork()\n"
-        "if child == 0: os._exit(0 if posting._PLACES.acquire(blocking=False) else 9)\n"
+        "both = posting._PLACES, posting._DELIVERIES\n"
+        "if child == 0: os._exit(0 if all(each.acquire(blocking=False) for each in both) else 9)\n"
         "raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))"
     )
     subprocess.run([sys.executable, "-c", script], env=environment(), cwd=tmp_path, check=True)

@@ -115,12 +115,16 @@ class Mail:
             raise LoginLapsed("the login would be over before the mail is read")
         code = f"{secrets.randbelow(10**DIGITS):0{DIGITS}}"
         mark, digest, mailbox = _mark(journey, sent), _digest(journey, sent, code), _mark_mailbox(address)
-        if not (yield Work(lambda store: store.keep_code(mark, mailbox, digest, at, sent.until))):
+        may_be_sent = may_enter(self._describe(address)._replace(evaluated=UNASKED))
+        is_sent = may_be_sent and self._flood.takes(journey.audience, at)
+        # What went to nobody, nobody shall guess: no code there is has this digest.
+        kept = digest if is_sent else secrets.token_bytes(len(digest))
+        if not (yield Work(lambda store: store.keep_code(mark, mailbox, kept, at, sent.until))):
+            if is_sent:
+                self._flood.give_back(journey.audience)
             problem = "Too many codes were asked for this address. Use the last one, or try again in an hour."
             return self._ask_address(journey, desk, request, typed=address, problem=problem, status=429)
         message = self._write(journey, sent, code, desk, at)
-        may_be_sent = may_enter(self._describe(address)._replace(evaluated=UNASKED))
-        is_sent = may_be_sent and self._flood.takes(journey.audience, at)
         yield Post(self.server, self.sender, address, message if is_sent else None)
         state = pack(journey._replace(note=json.dumps(sent)), desk.sessions, at)
         # So that a reload of the page sends no other code.
@@ -226,6 +230,12 @@ class Flood:
         if not is_told:
             _LOGGER.warning("codes are asked for more often than every %g seconds, and some are not sent", PACE)
         return is_taken
+
+    def give_back(self, audience: str) -> None:
+        """One that was taken is not sent after all."""
+        with self._lock:
+            level, since = self._levels.get(audience, (0.0, 0.0))
+            self._levels[audience] = max(0.0, level - 1), since
 
 
 # RFC 5322 section 3.2.3, without the star, which no rule has, and RFC 1034 section 3.5.

@@ -579,12 +579,41 @@ def test_a_code_does_not_come_by_a_link(box: Mailbox, logins: Logins) -> None:
 
 
 def test_nobody_is_let_in_by_a_code_alone(box: Mailbox, logins: Logins, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever guesses a code that was never sent is still not somebody whom the rules let in."""
+    """A code that was never sent is nobody's, and whoever guesses it has guessed nothing."""
     monkeypatch.setattr("keyfob.login.providers.mail.secrets.randbelow", lambda most: 42)
     browser = Browser(ASGI(make_house(box, logins).gate))
     reply = give(browser, ask(browser, STRANGER), "00000042")
-    assert (reply.status, reply.cookies) == (401, [])
+    assert (reply.status, reply.cookies) == (422, [])
     assert box.mails == []
+
+
+def test_a_code_that_no_mail_has_carried_opens_nothing(
+    box: Mailbox, logins: Logins, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a whole domain is let in, there are as many addresses to guess for as somebody likes to make up."""
+    monkeypatch.setattr("keyfob.login.providers.mail.secrets.randbelow", lambda most: 42)
+    monkeypatch.setattr(mail, "MOST_MAILS", 1)
+    house = make_house(box, logins, allow({"email_domain": {"domain": "example.com"}}))
+    first, second = Browser(ASGI(house.gate)), Browser(ASGI(house.gate))
+    sent, unsent = ask(first, "one@example.com"), ask(second, "made-up@example.com")
+    assert box.wait().recipients == ["one@example.com"]
+    assert give(second, unsent, "00000042").status == 422
+    assert give(first, sent, "00000042").status == 303
+    assert len(box.mails) == 1
+
+
+def test_a_mail_that_an_address_is_not_sent_does_not_count_for_the_flood(
+    box: Mailbox, logins: Logins, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise one address, asked for again and again, would keep the others from theirs."""
+    monkeypatch.setattr(mail, "MOST_MAILS", MOST_CODES + 1)
+    house = make_house(box, logins, allow({"email_domain": {"domain": "example.com"}}))
+    browsers = [Browser(ASGI(house.gate)) for _ in range(MOST_CODES + 5)]
+    said = [send(each, begin(each), "one@example.com").status for each in browsers]
+    assert said == [303] * MOST_CODES + [429] * 5
+    ask(Browser(ASGI(house.gate)), "two@example.com")
+    box.wait(MOST_CODES + 1)
+    assert box.mails[-1].recipients == ["two@example.com"]
 
 
 # --- Addresses --------------------------------------------------------------------------------------------------------
