@@ -146,10 +146,19 @@ class Logins:
         if len(who) > LONGEST_WHO or "\0" in who:
             raise PKIError(f"{who[:40]!r}… is nobody's name", "write an address, or provider:subject")
         with self._database.write() as connection:
-            values = {"at": at, "until": int(until) + 1, "revision": advance(connection)}
+            lock(connection)
             mine = and_(ENDINGS.c.kind == kind, ENDINGS.c.who == who)
-            if connection.execute(update(ENDINGS).where(mine).values(values)).rowcount == 0:
+            before = connection.execute(select(ENDINGS.c.at, ENDINGS.c.until).where(mine)).one_or_none()
+            # What has ended stays so, whichever of two clocks is behind.
+            values = {
+                "at": at if before is None else max(at, before.at),
+                "until": max(int(until) + 1, 0 if before is None else before.until),
+                "revision": advance(connection),
+            }
+            if before is None:
                 connection.execute(insert(ENDINGS).values({**values, "kind": kind, "who": who}))
+            else:
+                connection.execute(update(ENDINGS).where(mine).values(values))
             connection.execute(delete(ENDINGS).where(ENDINGS.c.until < int(at)))
 
     # --- Logins under way ---------------------------------------------------------------------------------------------

@@ -128,6 +128,14 @@ def test_a_later_ending_takes_the_place_of_an_earlier_one(logins: Logins) -> Non
     assert ended.at == NOW + 9.5
 
 
+def test_an_earlier_ending_takes_nothing_back(logins: Logins) -> None:
+    """Two servers write it, and the clock of one of them is behind."""
+    logins.end_person("google:1", NOW + 9.5, NOW + 2 * DAY)
+    [before] = read_endings(logins)
+    logins.end_person("google:1", NOW - 30, NOW + DAY)
+    assert read_endings(logins) == {before}
+
+
 def test_what_has_no_effect_any_more_is_forgotten(logins: Logins) -> None:
     logins.end_session("s1", NOW, NOW + 60)
     logins.end_session("s2", NOW + DAY, NOW + 2 * DAY)
