@@ -11,9 +11,12 @@ from keyfob.login.providers.discovery import Metadata
 from keyfob.login.providers.oauth import quote
 from keyfob.login.providers.oidc import OpenIDConnect, name_groups, require_answer
 from keyfob.policy import Fact
+from keyfob.policy.selectors.texts import lower_ascii
 
 _LOGGER = logging.getLogger("keyfob.login")
 _GROUPS = "https://www.googleapis.com/auth/cloud-identity.groups.readonly"
+# Where Google keeps the mailbox itself.
+_MAILBOXES = ("@gmail.com", "@googlemail.com")
 # What every group has that is one of Google Groups: a query has to name a label.
 _LABEL = "cloudidentity.googleapis.com/groups.discussion_forum"
 # The first answers 403 in editions without it.
@@ -62,6 +65,15 @@ class Google(OpenIDConnect):
         domain = claims.get("hd")
         if self._apps_domain and (not isinstance(domain, str) or domain.lower() != self._apps_domain):
             raise LoginFailed(f"the account belongs to the domain {quote(domain)}")
+
+    def find_email(self, claims: Mapping[str, Any]) -> str:
+        """The address, where Google itself keeps the mailbox, or the domain's owner the account.
+
+        Of any other one Google knows only that somebody has had mail there once.
+        """
+        email = super().find_email(claims)
+        is_kept = lower_ascii(email).endswith(_MAILBOXES) or bool(claims.get("hd"))
+        return email if is_kept else ""
 
     def find_groups(self, claims: Mapping[str, Any], access: str, named: frozenset[Fact]) -> Steps[frozenset[str]]:
         """The groups that the person is in, by their addresses (Cloud Identity API).

@@ -66,9 +66,28 @@ def make_google(issuer: Issuer, **more: Any) -> Google:
 def test_google_tells_who_it_is(issuer: Issuer) -> None:
     """And asks which account it shall be, where another one is wanted."""
     google = make_google(issuer)
+    issuer.claims = {"hd": "example.com"}
     assert log_in(google, issuer) == User("rhea.group@example.com", "work", subject="117", name="Rhea Group")
     assert ask(google, issuer, afresh=True)[1]["prompt"] == "select_account"
     assert Google(**SETTINGS).issuer == "https://accounts.google.com"
+
+
+@pytest.mark.parametrize(
+    ("claims", "email"),
+    [
+        ({"email": "rhea@gmail.com"}, "rhea@gmail.com"),
+        ({"email": "Rhea@GoogleMail.com"}, "Rhea@GoogleMail.com"),
+        ({"email": "rhea@example.com", "hd": "example.com"}, "rhea@example.com"),
+        ({"email": "rhea@example.com"}, ""),
+        ({"email": "rhea@example.com", "hd": ""}, ""),
+        ({"email": "rhea@gmail.com.example"}, ""),
+        ({"email": "rhea@gmail.com", "email_verified": False}, ""),
+    ],
+)
+def test_google_knows_the_addresses_that_it_keeps(issuer: Issuer, claims: dict[str, Any], email: str) -> None:
+    """An account can have been made with the address of an employer who has never heard of it."""
+    issuer.claims = claims
+    assert make_google(issuer).find_email({"email_verified": True, **claims}) == email
 
 
 def test_a_workspace_has_its_own_accounts_alone(issuer: Issuer) -> None:
