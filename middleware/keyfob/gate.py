@@ -253,7 +253,7 @@ class Gate:
         scope, _, at, presented, visible, _ = request
         headers = scope["headers"]
         secrets = [pair for pair in headers if pair[0] in SECRET_HEADERS]
-        if len(secrets) != 1 or PLACE in scope["path"]:
+        if len(secrets) != 1 or secrets[0][0] != b"cookie" or PLACE in scope["path"]:
             return None
         if presented is None and not self.source.presents_nothing(request):
             # What takes thought is not the same as nothing.

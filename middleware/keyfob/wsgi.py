@@ -209,4 +209,5 @@ def _decode(text: str) -> str:
 
 
 def _read_port(text: object) -> int | None:
-    return int(str(text)) if str(text).isascii() and str(text).isdigit() else None
+    # Python reads no number of some thousand digits, and no port or length has so many.
+    return int(str(text)) if str(text).isascii() and str(text).isdigit() and len(str(text)) < 20 else None

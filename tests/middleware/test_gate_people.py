@@ -422,6 +422,18 @@ def test_whoever_brings_more_than_before_is_looked_at(looks: list[object], heade
     assert len(looks) == before + 2
 
 
+@pytest.mark.parametrize("name", [b"keyfob-client-id", b"cf-access-client-secret"])
+def test_what_was_remembered_of_cookies_is_not_taken_from_another_header(name: bytes) -> None:
+    """Half a token is refused, whatever is in it."""
+    house = build_house(*REGULAR)
+    text = write_cookie(house, ME)
+    for _ in range(2):
+        assert describe(ask(house, headers=[(b"cookie", text)])) == "me"
+    refused = ask(house, headers=[(name, text)])
+    assert isinstance(refused, Deny)
+    assert refused.reason is Reason.TOKEN_MALFORMED
+
+
 @pytest.mark.parametrize(
     "policies",
     [

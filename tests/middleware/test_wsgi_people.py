@@ -142,6 +142,7 @@ FORM = b"to=%2Fx"
         (FORM, "\u0667", "%2F"),
         (FORM, None, "%2F"),
         (FORM, "9" * 30, "%2F"),
+        (FORM, "9" * 5_000, "%2F"),
         (FORM + b"&a=" + b"x" * LARGEST_FORM, str(len(FORM) + 3 + LARGEST_FORM), "%2F"),
         (b"\xff\xfe", "2", "%2F"),
     ],

@@ -171,4 +171,8 @@ def _end(loop: asyncio.AbstractEventLoop, process: int) -> None:
 
 
 def _name(url: str) -> str:
-    return httpx.URL(url).host if "://" in url else url
+    """Whom a message is about: the host, where that can be told."""
+    try:
+        return httpx.URL(url).host or url[:100]
+    except (httpx.InvalidURL, ValueError):
+        return repr(url[:100])

@@ -133,6 +133,15 @@ def test_a_server_is_believed_by_its_certificate(carrier: Carrier, tmp_path: Pat
         carrier.perform(Fetch("GET", f"{service.url}/", authority=authority))
 
 
+@pytest.mark.parametrize(
+    "url", ["https://999.999.999.999/t", "https://[::1]x/t", "https://xn--a/t", "https://a\tb/", "x"]
+)
+def test_an_address_that_is_none_cannot_be_asked(carrier: Carrier, url: str) -> None:
+    """Providers describe themselves, and what they say is not always so."""
+    with pytest.raises(LoginUnavailable, match="cannot be asked"):
+        carrier.perform(Fetch("GET", url))
+
+
 def test_a_ca_that_was_replaced_is_believed_no_more(carrier: Carrier, tmp_path: Path) -> None:
     """As soon as its file is another one: nothing is restarted for it."""
     ca, other = make_authority("Inside"), make_authority("Before")

@@ -20,12 +20,16 @@ DAY = 86_400.0
 
 
 def parse(text: str | bytes) -> Any:
-    """JSON in which no name comes twice, as nobody knows which of two is meant. Raises ValueError."""
+    """JSON in which no name comes twice, as nobody knows which of two is meant. Raises ValueError.
+
+    Nor is there half a character in it (RFC 8259 section 8.2), which could be written nowhere else.
+    """
     try:
-        return json.loads(text, object_pairs_hook=_make_object, parse_constant=_refuse)
+        found = json.loads(text, object_pairs_hook=_make_object, parse_constant=_refuse)
+        json.dumps(found, ensure_ascii=False).encode()
     except RecursionError:
-        message = "nested more deeply than anything that is meant"
-    raise ValueError(message)
+        raise ValueError("nested more deeply than anything that is meant") from None
+    return found
 
 
 def _make_object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:

@@ -4,7 +4,6 @@ From "Authorizing OAuth apps" and the reference of the REST API in GitHub's docu
 """
 
 import logging
-import re
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -37,8 +36,17 @@ MOST_PAGES = 3
 _LOGGER = logging.getLogger("keyfob.login")
 # The statuses of an answer about one organization or team: without this one, the others may still hold.
 _ANSWERS = frozenset(range(200, 500)) - {401}
-# RFC 8288 section 3.
-_NEXT = re.compile(r'<([^<>]*)>\s*;[^,]*\brel="?next"?')
+# Characters of a Link header; what is longer leads nowhere.
+_LONGEST_LINKS = 8_192
+
+
+def _find_next(links: str) -> str:
+    """The target of the link with rel="next" (RFC 8288 section 3); empty if there is none."""
+    for link in links.split("<")[1:] if len(links) <= _LONGEST_LINKS else ():
+        url, _, parameters = link.partition(">")
+        if any(each.strip(" \t,").lower() in {"rel=next", 'rel="next"'} for each in parameters.split(";")):
+            return url
+    return ""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -146,8 +154,8 @@ class GitHub:
 
     def _find_next(self, answer: Fetched) -> str:
         """The next page; empty if there is none, or it is elsewhere: the token is for this API alone."""
-        match = _NEXT.search(answer.headers.get("link", ""))
-        return match[1].removeprefix(self._api) if match and match[1].startswith(f"{self._api}/") else ""
+        url = _find_next(answer.headers.get("link", ""))
+        return url.removeprefix(self._api) if url.startswith(f"{self._api}/") and url.isprintable() else ""
 
     # --- Organizations and teams --------------------------------------------------------------------------------------
 

@@ -211,6 +211,28 @@ def test_a_next_page_that_only_looks_like_ours_is_none(elsewhere: str) -> None:
     assert end.value.value.email == ""
 
 
+NEXT = "https://api.github.com/user/emails?page=2"
+LINKS = {
+    f'<{NEXT}>; rel="next"': True,
+    f"<{NEXT}>;rel=next": True,
+    f'<https://api.github.com/user/emails?page=9>; rel="last", <{NEXT}>; title="a"; REL="Next"': True,
+    f'<{NEXT}>; rel="prev"': False,
+    f'<{NEXT}>; rel="prev"; title="rel=next"': False,
+    f'<{NEXT}\t>; rel="next"': False,
+    # However long it is, it is looked through once, or not at all.
+    f'<{NEXT}>; rel="next", ' + "<a>;" * 300_000: False,
+    "<a>;" * 2_000 + f'<{NEXT}>; rel="next"': True,
+    "": False,
+    "<": False,
+    ">": False,
+}
+
+
+@pytest.mark.parametrize(("link", "leads_on"), LINKS.items())
+def test_a_next_page_is_what_says_that_it_is(link: str, leads_on: bool) -> None:
+    assert bool(make_anywhere()._find_next(Fetched(200, {"link": link}, b""))) is leads_on
+
+
 @pytest.mark.parametrize("status", [403, 404])
 def test_somebody_who_keeps_the_address_back_has_none(server: GitHubServer, status: int) -> None:
     server.replies["/api/v3/user/emails"] = say({"message": "Not Found"}, status)

@@ -314,6 +314,7 @@ LIES: dict[str, Callable[[Issuer], None]] = {
     "expired": shift(exp=-300),
     "no end": change(exp=None),
     "an end that is no moment": change(exp="never"),
+    "half a character among its methods": change(amr=["\ud800"]),
     "begins in ten minutes": shift(nbf=600),
     "issued in ten minutes": shift(iat=600),
     "issued ten minutes ago": shift(iat=-600),
@@ -387,6 +388,7 @@ NONSENSE: dict[str, dict[str, Reply]] = {
     "a token endpoint that is down": {"/token": Reply(502)},
     "a token that leads elsewhere": {"/token": lead("https://evil.example/")},
     "a token of another type": {"/token": say({"access_token": "x", "token_type": "mac", "id_token": "x"})},
+    "half a character": {"/keys": Reply(200, b'{"keys": [], "x": "\\ud800"}')},
     "a token with a line in it": {"/token": say({"access_token": "x\r\ny: z", "token_type": "Bearer"})},
 }
 
