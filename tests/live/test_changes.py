@@ -124,5 +124,5 @@ def open_websocket(server: Server, world: World, device: str, path: str) -> Iter
     with lines(server, world, device) as opened:
         wait_for_all(opened, 200)
     url = f"wss://localhost:{server.port}{path}"
-    with connect(url, ssl=world.client(device), open_timeout=SECONDS, proxy=None) as websocket:
+    with connect(url, ssl=world.chatting_client(device), open_timeout=SECONDS, proxy=None) as websocket:
         yield websocket

@@ -141,7 +141,7 @@ def test_an_open_websocket_of_a_device_that_is_revoked(setting: Setting) -> None
     setting.issue("chatting")
     with setting.lines("chatting") as opened:
         wait_for_all(opened, 200)
-    url, context = f"wss://localhost:{setting.server.port}/echo", setting.world.client("chatting")
+    url, context = f"wss://localhost:{setting.server.port}/echo", setting.world.chatting_client("chatting")
     with connect(url, ssl=context, open_timeout=SECONDS, proxy=None) as websocket:
         assert websocket.recv(SECONDS)
         setting.run(_REVOKE, "chatting")

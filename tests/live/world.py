@@ -76,7 +76,17 @@ class World:
 
     def client(self, name: str) -> ssl.SSLContext:
         """A TLS client that shows the certificate of this device."""
-        return make_client(self.folder / "ca.pem", self.folder / f"{name}.pem", self.folder / f"{name}-key.pem")
+        return make_client(*self._find_files(name))
+
+    def chatting_client(self, name: str) -> ssl.SSLContext:
+        """The same, for WebSockets by threads: of TLS 1.2, since these write and read one TLS object at once.
+
+        In TLS 1.3 the first thing to read is the server's ticket, and now and then what is written meanwhile is lost.
+        """
+        return make_client(*self._find_files(name), version=ssl.TLSVersion.TLSv1_2)
+
+    def _find_files(self, name: str) -> tuple[Path, Path, Path]:
+        return self.folder / "ca.pem", self.folder / f"{name}.pem", self.folder / f"{name}-key.pem"
 
     def write(self, name: str, content: str | bytes) -> None:
         """Puts a file in its place at once, as every careful program does it."""
