@@ -15,7 +15,7 @@ from keyfob.config.naming import find_provider_id
 from keyfob.config.trusting import Trustee
 from keyfob.errors import Problem
 from keyfob.gate import Gate
-from keyfob.policy import Names
+from keyfob.policy import SELECTORS, Names
 from keyfob.policy.domains import Domain, Domains, covers
 from keyfob.policy.paths import AmbiguousPath
 from keyfob.trust.crl import RevocationList
@@ -39,6 +39,7 @@ def find_warnings(assembly: Assembly, at: datetime, is_imported: Callable[[str],
     for index in range(len(document.applications)):
         yield from _warn_of_policies(index, document, logic)
         yield from _warn_of_strangers(index, document, assembly.gate.names)
+        yield from _warn_of_no_way_to_log_in(index, document)
     yield from _warn_of_tokens(document, assembly.gate)
     yield from _warn_of_untold_methods(document)
     yield from _warn_of_neighbours(document)
@@ -184,6 +185,23 @@ def _warn_of_strangers(index: int, document: Document, names: Names) -> Iterator
             message = f"{policy.name!r} lets in whoever has an account with {' or '.join(map(repr, let_in))}"
             hint = "name people by email, email_domain or a group, or require a certificate"
             yield Problem(f"applications[{index}].policies[{number}]", message, hint)
+
+
+def _warn_of_no_way_to_log_in(index: int, document: Document) -> Iterator[Problem]:
+    """Policies that ask who somebody is, in an application where nobody is ever asked."""
+    policies = list(_find_policies(document, index))
+    if not document.identity_providers or any(each.decision is DecisionWord.ALLOW for _, each in policies):
+        return
+    for number, policy in policies:
+        asks = any(map(_is_about_people, policy.require)) or all(map(_is_about_people, policy.include))
+        if asks and policy.decision is not DecisionWord.DENY:
+            message = f"{policy.name!r} asks who somebody is, and no policy here has anybody log in"
+            yield Problem(f"applications[{index}].policies[{number}].decision", message, 'write "allow"')
+
+
+def _is_about_people(rule: Written) -> bool:
+    [name] = rule
+    return SELECTORS[name].is_identity
 
 
 def _is_held_by_all(rule: Written, provider: str, names: Names) -> bool:

@@ -69,14 +69,15 @@ def _build(
 ) -> "Desk":
     from keyfob.login.desk import Desk  # noqa: PLC0415 - the middleware alone needs no library for logins
 
-    where = login.inventory if "://" in login.inventory else str(files.locate(folder / login.inventory))
-    book: Book = files.keep(("logins", where), partial(_read_book, where))
-    carrier: Carrier = files.keep(("carrier", where), partial(_make_carrier, where))
+    # First, so that an inventory that is missing does not keep back what is wrong with them.
     providers = [
         provider
         for index, table in enumerate(document.identity_providers)
         if (provider := _build_provider(table, f"identity_providers[{index}]", folder, files, problems)) is not None
     ]
+    where = login.inventory if "://" in login.inventory else str(files.locate(folder / login.inventory))
+    book: Book = files.keep(("logins", where), partial(_read_book, where))
+    carrier: Carrier = files.keep(("carrier", where), partial(_make_carrier, where))
     facts = RequiredFacts(names)
     return Desk(book, providers, applications, login.session_duration, facts, carrier=carrier, where=where)
 

@@ -358,6 +358,27 @@ def test_only_the_providers_of_an_application_count(folder: Path, login: dict[st
     assert warn(folder, mine, login=login, identity_providers=[GOOGLE, WORK]) == []
 
 
+ME: dict[str, Any] = {"email": {"email": "alice@example.com"}}
+NO_WAY_IN: dict[str, tuple[list[Any], bool]] = {
+    "a person": ([policy("P", include=[ME])], True),
+    "a device of a person": ([policy("P", require=[ME])], True),
+    "a person or a device": ([policy("P", include=[ME, ANY])], False),
+    "who can log in elsewhere": ([policy("P", include=[ME]), policy("Q", "allow", include=[ANY])], False),
+    "a person who is kept out": ([policy("P", "deny", include=[ME])], False),
+    "a device": ([policy("P")], False),
+}
+
+
+@pytest.mark.parametrize(("policies", "is_told"), NO_WAY_IN.values(), ids=NO_WAY_IN)
+def test_who_asks_for_people_and_has_nobody_log_in_is_told(
+    folder: Path, login: dict[str, Any], policies: list[Any], is_told: bool
+) -> None:
+    """Only "allow" leads to a login."""
+    found = warn_of(folder, *policies, login=login, identity_providers=[WORK])
+    said = "'P' asks who somebody is, and no policy here has anybody log in"
+    assert found == ([("policies[0].decision", said)] if is_told else [])
+
+
 def test_a_token_that_is_not_there_is_told(folder: Path, login: dict[str, Any]) -> None:
     """A token is made by a command, so a misspelt one is no mistake of the file alone."""
     with open_inventory(folder / "inventory.db") as inventory:

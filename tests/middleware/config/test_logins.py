@@ -254,6 +254,12 @@ def test_what_two_books_of_one_inventory_say_is_told_once(folder: Path) -> None:
     assert gate.find_troubles(time.time()) == ["the disk is gone"]
 
 
+def test_what_is_wrong_with_a_provider_is_said_with_what_is_wrong_with_the_inventory(folder: Path) -> None:
+    """Everything at once."""
+    found = refuse(folder, provide() | {"client_secret_file": "gone"}, login={"inventory": "gone.db"})
+    assert [place for place, _, _ in found] == ["identity_providers[0].client_secret_file", "login.inventory"]
+
+
 # --- What logins need -------------------------------------------------------------------------------------------------
 
 
