@@ -19,6 +19,8 @@ class Words(NamedTuple):
 
 
 _ANOTHER_KEY = "Choose the certificate that was made for this app, or ask the person who runs it."
+# For whoever is known by something else than a certificate.
+_ASK = "Ask the person who runs this app."
 
 WORDS: Mapping[Reason, Words] = {
     Reason.CERTIFICATE_MISSING: Words(
@@ -72,8 +74,8 @@ WORDS: Mapping[Reason, Words] = {
     Reason.LOGIN_REQUIRED: Words(
         401,
         "Log in first",
-        "You are not logged in, or not any more, and what you sent was not taken. Log in in another tab, then reload "
-        "this page: your browser sends it again.",
+        "You are not logged in, or not any more. If you were sending something, it was not taken: log in in another "
+        "tab, then reload this page, and your browser sends it again.",
     ),
     Reason.LOGIN_FAILED: Words(
         403, "This login did not work", "Try again, or ask the person who runs this app.", "Try again"
@@ -105,6 +107,9 @@ WORDS: Mapping[Reason, Words] = {
 def compose_refusal(decision: Deny | Login, request_id: str, accept: bytes, login: str = "") -> Answer:
     """The answer to a refused request whose Accept field is `accept`; `login` is where a person could log in."""
     words = WORDS[decision.reason]
+    is_known = decision.identity.user is not None or decision.identity.service_token is not None
+    if is_known and words.advice is _ANOTHER_KEY:
+        words = words._replace(advice=_ASK)
     is_page = b"text/html" in accept
     # Safari takes a 403 on a connection with a client certificate for a wrong certificate and hides the page.
     # A service is no Safari: 401 says that nobody knows it, and 403 that it may not.

@@ -83,7 +83,10 @@ def test_accept_is_read_whole_and_in_any_case() -> None:
 def test_a_service_that_may_not_is_told_so_and_no_more(accept: bytes) -> None:
     """It is no browser that hides a page: 403 means that it is known, and 401 that it is not."""
     identity = Identity(None, Missing("-"), (), service_token=ServiceToken("id-1", "Import"))
-    assert compose_refusal(Deny(Reason.NO_MATCHING_POLICY, "", "", identity), "x", accept).status == 403
+    refusal = compose_refusal(Deny(Reason.NO_MATCHING_POLICY, "", "", identity), "x", accept)
+    assert refusal.status == 403
+    assert b"certificate" not in refusal.body
+    assert b"Ask the person who runs this app." in refusal.body
     assert compose_refusal(deny(Reason.TOKEN_INVALID), "x", accept).status == 401
 
 

@@ -62,6 +62,8 @@ def explain_command(
         raise KeyfobError(error.message, error.hint or f"keyfob check {config} says more, with the lines") from error
     chain = read_chain(certificate) if certificate else ()
     places = find_places(assembly)
+    if email is None and (provider or groups or methods):
+        raise click.BadParameter("say who it is, too: --provider, --group and --amr go with it", param_hint="--email")
     user = None if email is None else _describe_user(email, provider, groups, methods, assembly.gate.names.providers)
     trace = explain_certificate(assembly.gate, chain, scope, moment.timestamp(), address, places, user)
     say(json.dumps(_as_json(trace, lines)) if as_json else "\n".join(_as_lines(trace.steps, lines)))
@@ -74,11 +76,14 @@ def _describe_user(
     email: str, provider: str | None, groups: Sequence[str], methods: Sequence[str], known: Mapping[str, str]
 ) -> User:
     ids = set(known.values())
+    if "@" not in email:
+        raise click.BadParameter(f"{email[:40]!r} is no address; write rhea.group@example.com", param_hint="--email")
     if provider is None and len(ids) == 1:
         [provider] = ids
     if provider is None or provider not in known:
-        said = "nobody can log in by these rules" if not known else "say by which provider"
-        raise click.BadParameter(f"{said}: {', '.join(known) or 'there is none'}", param_hint="--provider")
+        unsaid = "say by which provider" if provider is None else f"{provider[:40]!r} is no provider; there are"
+        said = f"{unsaid}: {', '.join(sorted(ids))}" if ids else "nobody can log in by these rules: there is none"
+        raise click.BadParameter(said, param_hint="--provider")
     return User(email, known[provider], frozenset(methods), frozenset(groups), subject=email)
 
 

@@ -257,7 +257,8 @@ def _escape(path: Path) -> str:
 def _describe_phone(home: Home, service: Service) -> str:
     line = shlex.join(["keyfob", "enrol", "My phone", "--home", str(home.folder)])
     if service.host in LOOPBACK:
-        return f"\nOnto a phone: start again with HOST=0.0.0.0, so that it can reach this machine. Then\n  {line}"
+        again = "start again with --host=0.0.0.0 (with make, HOST=0.0.0.0)"
+        return f"\nOnto a phone: {again}, so that it can reach this machine. Then\n  {line}"
     return f"\nOnto a phone, in another terminal:\n  {line}"
 
 

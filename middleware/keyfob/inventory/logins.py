@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Table, and_, delete, func, insert, or_, selec
 from keyfob.errors import PKIError
 from keyfob.inventory.database import Database
 from keyfob.inventory.history import History
-from keyfob.inventory.records import require_storable_name
+from keyfob.inventory.records import NAME_LENGTH
 from keyfob.inventory.schema import CLAIMS, CODES, ENDINGS, SERVICE_TOKENS, SESSION_KEYS, advance, lock
 
 DAY = 86_400
@@ -272,9 +272,8 @@ _CLAIM = text("INSERT INTO login_claims (mark, until) VALUES (:mark, :until) ON 
 
 def require_token_name(name: str) -> str:
     """The name, if a token may have it. Raises PKIError."""
-    require_storable_name(name)
-    if not name.strip() or not name.isprintable():
-        raise PKIError(f"{name!r} is no name for a service token", "say in a few words what it is for")
+    if not name.strip() or not name.isprintable() or len(name) > NAME_LENGTH:
+        raise PKIError(f"{name[:40]!a} is no name for a service token", f"say what it is for, in 1 to {NAME_LENGTH} characters")
     if _TOKEN_ID.fullmatch(name):
         raise PKIError(f"{name!r} reads like a token's id", "choose a name that says what it is for")
     return name

@@ -198,7 +198,7 @@ def test_only_somebody_who_looks_is_sent_to_a_login(
     else:
         assert reply["content-type"].startswith("text/html")
         assert find_link(reply) == f"/.keyfob/login?to={back}"
-        assert b"what you sent was not taken" in reply.body
+        assert b"it was not taken: log in in another tab" in reply.body
 
 
 def test_the_body_of_an_answer_to_head_is_left_out(skin: Make) -> None:
