@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from certificates import make_leaf
-from commands import run, succeed
+from commands import fail, run, succeed
 from keyfob import load_gate
 from keyfob.cli.sessions import sessions_command
 from keyfob.cli.token import token_command
@@ -24,7 +24,7 @@ from servers import ROOT as CHECKOUT
 
 README = (CHECKOUT / "README.md").read_text(encoding="utf-8")
 SECTION = README[README.index("## Logins: who, as well as what") : README.index("## Keys for devices")]
-ALTERNATIVE, BOTH, IMPORT = re.findall(r"```toml\n(.*?)```", SECTION, re.DOTALL)
+ALTERNATIVE, BOTH, PROVIDERS, IMPORT = re.findall(r"```toml\n(.*?)```", SECTION, re.DOTALL)
 GROUP = "aa0a4aab-672b-4bdb-bc33-a59f1130a11f"
 
 RHEA = User("rhea.group@example.com", "google", subject="117")
@@ -36,7 +36,7 @@ COLLEAGUE = ACCOUNTANT._replace(groups=frozenset({"another"}))
 def write(folder: Path, rules: str) -> Path:
     """The shown file, with the files that it names."""
     (folder / "ca.pem").write_text(ROOT.pem, encoding="ascii")
-    for secret in re.findall(r'client_secret_file = "(.*?)"', rules):
+    for secret in re.findall(r'_file = "(.*?)"', rules):
         (folder / secret).write_text("s3cr3t\n", encoding="ascii")
     (folder / "access.toml").write_text(rules, encoding="utf-8")
     open_inventory(folder / "inventory.db", create=True).close()
@@ -57,7 +57,9 @@ def log_in(browser: Browser, target: str) -> Reply:
     return browser.follow(browser.come_back(browser.begin(target), "google"))
 
 
-@pytest.mark.parametrize("rules", [ALTERNATIVE, BOTH], ids=["alternative", "both"])
+@pytest.mark.parametrize(
+    "rules", [ALTERNATIVE, BOTH, ALTERNATIVE + PROVIDERS], ids=["alternative", "both", "providers"]
+)
 def test_what_is_shown_is_right(tmp_path: Path, rules: str) -> None:
     """`keyfob check` finds nothing wrong with it, and nothing that is probably not meant."""
     said = succeed("check", write(tmp_path, rules))
@@ -208,3 +210,19 @@ def test_a_group_is_part_of_who_somebody_is(tmp_path: Path) -> None:
     assert run(*asked, *device).status == 1
     assert run(*asked, "--group", GROUP).status == 1
     assert run(*asked, "--provider", "Nobody").status == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--email", "rhea"], "'rhea' is no address"),
+        (["--email", "rhea.group@example.com", "--provider", "goog"], "'goog' is no provider; there are: google"),
+        (["--group", "staff"], "say who it is, too"),
+        (["--amr", "mfa"], "say who it is, too"),
+        (["--provider", "google"], "say who it is, too"),
+    ],
+)
+def test_explain_says_what_it_cannot_make_sense_of(tmp_path: Path, arguments: Sequence[str], said: str) -> None:
+    """Nothing that was asked is left out without a word."""
+    config = str(write(tmp_path, ALTERNATIVE))
+    assert said in fail(2, "explain", "--config", config, "--url", "https://money.example.com/", *arguments)[0]
