@@ -273,7 +273,8 @@ _CLAIM = text("INSERT INTO login_claims (mark, until) VALUES (:mark, :until) ON 
 def require_token_name(name: str) -> str:
     """The name, if a token may have it. Raises PKIError."""
     if not name.strip() or not name.isprintable() or len(name) > NAME_LENGTH:
-        raise PKIError(f"{name[:40]!a} is no name for a service token", f"say what it is for, in 1 to {NAME_LENGTH} characters")
+        hint = f"say what it is for, in 1 to {NAME_LENGTH} characters"
+        raise PKIError(f"{name[:40]!a} is no name for a service token", hint)
     if _TOKEN_ID.fullmatch(name):
         raise PKIError(f"{name!r} reads like a token's id", "choose a name that says what it is for")
     return name
