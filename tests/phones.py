@@ -145,8 +145,25 @@ def open_budget(context: BrowserContext, url: str) -> Page:
     """The page, once everything is there that it needs without reception."""
     page = context.new_page()
     page.goto(url)
-    page.evaluate("navigator.serviceWorker.ready")
+    wait_for_worker(page)
     return page
+
+
+_READY = """
+Promise.race([
+  navigator.serviceWorker.ready.then(() => true),
+  new Promise((resolve) => setTimeout(() => resolve(false), 10000)),
+])
+"""
+
+
+def wait_for_worker(page: Page) -> None:
+    """Until the service worker is there. A browser that could not install it tries again at the next load."""
+    for _ in range(4):
+        if page.evaluate(_READY):
+            return
+        page.reload()
+    raise TimeoutError("no service worker came")
 
 
 def forget(context: BrowserContext, site: Site) -> None:

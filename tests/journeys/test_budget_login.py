@@ -14,7 +14,7 @@ from playwright.sync_api import BrowserContext, Error, Page, Playwright, Route, 
 from browser import FLAGS, measure_overflow, take_picture
 from live.world import wait_for
 from nss import Database
-from phones import PATIENCE, WIDTH, Site, make_identity, open_budget, phone, type_expense
+from phones import PATIENCE, WIDTH, Site, make_identity, open_budget, phone, type_expense, wait_for_worker
 from providers.certified import describe, running_certified
 from servers import find_program
 
@@ -142,7 +142,7 @@ def test_an_expense_outlives_its_session(page: Page, site: Site) -> None:
     page.goto(site.url)
     log_in(page)
     page.wait_for_url(f"{site.url}/")
-    page.evaluate("navigator.serviceWorker.ready")
+    wait_for_worker(page)
     end_session(page, site)
     type_expense(page, "7", "after the session")
     link = page.get_by_role("link", name="Log in to send 1 entry")
@@ -202,7 +202,7 @@ def test_a_page_that_is_kept_does_not_hide_the_login(page: Page, site: Site) -> 
     page.goto(site.url)
     log_in(page)
     page.wait_for_url(f"{site.url}/")
-    page.evaluate("navigator.serviceWorker.ready")
+    wait_for_worker(page)
     # The worker of the first visit did not serve its page.
     page.reload()
     page.context.set_offline(True)

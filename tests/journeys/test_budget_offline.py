@@ -12,7 +12,7 @@ from playwright.sync_api import BrowserContext, Dialog, Error, Page, Playwright,
 
 from browser import take_picture
 from live.world import wait_for
-from phones import Site, forget, make_expired_identity, make_identity, open_budget, phone, type_expense
+from phones import Site, forget, make_expired_identity, make_identity, open_budget, phone, type_expense, wait_for_worker
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def test_the_first_visit_is_small_and_asks_nobody_else(device: BrowserContext, s
     device.on("requestfinished", note)
     page = device.new_page()
     page.goto(site.url)
-    page.evaluate("navigator.serviceWorker.ready")
+    wait_for_worker(page)
     wait_for(lambda: page.evaluate("navigator.serviceWorker.ready.then(({ active }) => active.state)") == "activated")
     device.remove_listener("requestfinished", note)
     sizes = [(each.url.removeprefix(site.url), count_bytes(each)) for each in asked]
