@@ -10,7 +10,7 @@ from cryptography import x509
 from keyfob.config.building import Assembly
 from keyfob.config.contradictions import Logic, Written
 from keyfob.config.document import DecisionWord, Document, PolicyTable, RulesTable
-from keyfob.config.logins import list_policies
+from keyfob.config.logins import list_tables
 from keyfob.config.naming import find_provider_id
 from keyfob.config.trusting import Trustee
 from keyfob.errors import Problem
@@ -232,8 +232,7 @@ def _warn_of_untold_methods(document: Document) -> Iterator[Problem]:
 
 def _find_rules(document: Document, selector: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Everywhere that a selector stands: the place, and what is written there."""
-    groups = ((f"groups[{index}]", group) for index, group in enumerate(document.groups))
-    for place, table in (*groups, *list_policies(document)):
+    for place, table in list_tables(document):
         for key, index, rule in table.places():
             if selector in rule:
                 yield f"{place}.{key}[{index}]", rule[selector]

@@ -270,8 +270,7 @@ def _find_mute(document: Document) -> Iterator[Problem]:
     types = {
         name: table.type for table in document.identity_providers for name in (table.name, find_provider_id(table))
     }
-    groups = [(f"groups[{index}]", group) for index, group in enumerate(document.groups)]
-    for place, table in [*groups, *list_policies(document)]:
+    for place, table in list_tables(document):
         for key, index, rule in table.places():
             [(name, argument)] = rule.items()
             kind = types.get(argument.get("identity_provider_id", ""))
@@ -287,7 +286,7 @@ def _find_problems(document: Document) -> Iterator[Problem]:
     if document.identity_providers and document.login is None:
         hint = 'write [login] with inventory = "inventory.db": sessions have their keys there'
         yield Problem("identity_providers", "people log in here, and nobody keeps their sessions", hint)
-    for place, table in list_policies(document):
+    for place, table in list_tables(document):
         if isinstance(table, PolicyTable) and table.decision is DecisionWord.ALLOW and not document.identity_providers:
             hint = 'write "non_identity", or define a provider under [[identity_providers]]'
             yield Problem(f"{place}.decision", '"allow" asks for a login, and there is no provider for one', hint)
@@ -304,8 +303,10 @@ def _find_problems(document: Document) -> Iterator[Problem]:
             )
 
 
-def list_policies(document: Document) -> Iterator[tuple[str, RulesTable]]:
-    """Every policy that is written out, with its place."""
+def list_tables(document: Document) -> Iterator[tuple[str, RulesTable]]:
+    """Every group, and every policy that is written out, with its place."""
+    for index, group in enumerate(document.groups):
+        yield f"groups[{index}]", group
     for index, table in enumerate(document.policies):
         yield f"policies[{index}]", table
     for index, application in enumerate(document.applications):

@@ -117,7 +117,7 @@ class Mail:
         mark, digest, mailbox = _mark(journey, sent), _digest(journey, sent, code), _mark_mailbox(address)
         may_be_sent = may_enter(self._describe(address)._replace(evaluated=UNASKED))
         is_sent = may_be_sent and self._flood.takes(journey.audience, at)
-        # What went to nobody, nobody shall guess: no code there is has this digest.
+        # What went to nobody, nobody shall guess: this is the digest of no code.
         kept = digest if is_sent else secrets.token_bytes(len(digest))
         if not (yield Work(lambda store: store.keep_code(mark, mailbox, kept, at, sent.until))):
             if is_sent:
